@@ -1,0 +1,1 @@
+"""Where do bodies touch things? Estimators of contact per vertex of body and object."""

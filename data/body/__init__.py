@@ -1,0 +1,1 @@
+"""The SMPL-H-layout body: model file, linear blend skinning, parts, landmarks."""

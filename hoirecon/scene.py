@@ -1,0 +1,165 @@
+"""The result: bodies and objects in the camera frame, their contacts, and how well they explain the photograph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from hoirecon.arrays import FloatArray, IntArray, as_floats, as_ints
+from hoirecon.body_params import BodyParams
+from hoirecon.camera import Camera
+from hoirecon.contact_map import ContactMap
+from hoirecon.errors import InputError
+from hoirecon.mesh import Mesh
+from hoirecon.observation import Observation
+from hoirecon.pose import ObjectPose
+
+Unit = Literal["px", "mm", "deg", "m", "ratio", "count", "s"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number of the report with its unit, e.g. the median landmark error in pixels."""
+
+    value: float
+    unit: Unit
+    meaning: str = ""
+
+
+@dataclass(frozen=True)
+class SceneBody:
+    """One fitted person."""
+
+    params: BodyParams
+    """Shape and pose; ``params.topology`` names the body model."""
+    verts: FloatArray
+    """(V, 3) metres, camera frame."""
+    faces: IntArray
+    """(F, 3)."""
+    joints: FloatArray
+    """(J, 3) metres, camera frame."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "verts", as_floats(self.verts, ("V", 3), "body verts"))
+        object.__setattr__(self, "faces", as_ints(self.faces, ("F", 3), "body faces"))
+        object.__setattr__(self, "joints", as_floats(self.joints, ("J", 3), "body joints"))
+
+    @property
+    def topology(self) -> str:
+        """Name of the body's mesh."""
+        return self.params.topology
+
+    @property
+    def mesh(self) -> Mesh:
+        """The posed body as a mesh in the camera frame."""
+        return Mesh(self.verts, self.faces, name="body")
+
+
+@dataclass(frozen=True)
+class SceneObject:
+    """One fitted object."""
+
+    name: str
+    """What the user called it."""
+    category: str
+    """Category of the object library it was taken as, or '' for a user's own mesh."""
+    mesh: Mesh
+    """In the object frame, metres."""
+    pose: ObjectPose
+    """From the object frame to the camera frame."""
+    licence: str = ""
+    """Licence of the mesh."""
+    author: str = ""
+    """Author of the mesh."""
+
+    @property
+    def verts_cam(self) -> FloatArray:
+        """(V, 3) metres, camera frame."""
+        return self.pose.apply(self.mesh.verts)
+
+    @property
+    def mesh_cam(self) -> Mesh:
+        """The mesh in the camera frame, at its fitted size."""
+        return self.mesh.with_verts(self.verts_cam)
+
+
+@dataclass(frozen=True)
+class ScenePair:
+    """Contact between one body and one object."""
+
+    body_index: int
+    object_index: int
+    body_contact: ContactMap
+    """Probability per body vertex."""
+    object_contact: ContactMap
+    """Probability per object vertex."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A reconstruction; everything is in the OpenCV camera frame ``cam``, metres.
+
+    ``scene.body`` is the first person; ``scene.objects[0].pose`` the first object's pose; ``scene.contacts`` the
+    contact of each body-object pair. :meth:`save` writes a folder that :meth:`load` reads back exactly.
+    """
+
+    observation: Observation
+    bodies: tuple[SceneBody, ...]
+    objects: tuple[SceneObject, ...]
+    contacts: tuple[ScenePair, ...]
+    measures: dict[str, Measure] = field(default_factory=dict)
+    """Residuals and timings with units, by name."""
+    flags: tuple[str, ...] = ()
+    """Warnings a person should read before trusting the result."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Versions of the packages that made it."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """Settings of the run, plain values."""
+
+    def __post_init__(self) -> None:
+        if not self.bodies:
+            raise InputError("a scene holds at least one body")
+        for pair in self.contacts:
+            body, obj = self.bodies[pair.body_index], self.objects[pair.object_index]
+            pair.body_contact.check_on(body.topology, len(body.verts), "the body")
+            pair.object_contact.check_on(obj.mesh.topology, len(obj.mesh.verts), obj.name)
+
+    @property
+    def camera(self) -> Camera:
+        """Camera of the photograph."""
+        return self.observation.camera
+
+    @property
+    def body(self) -> SceneBody:
+        """The first (often the only) person."""
+        return self.bodies[0]
+
+    def save(self, out: str | Path, *, pictures: bool = True, report: bool = True) -> Path:
+        """Write the scene as a folder: parameters, meshes, pictures, an offline page.
+
+        Args:
+            out: folder to make; an earlier result there is replaced as a whole, anything else is refused.
+            pictures: also write overlay, contact and turntable pictures (needs the extra ``render``).
+            report: also write ``report.html`` (needs the extra ``viewer``).
+
+        Returns:
+            The folder.
+
+        Raises:
+            InputError: the folder cannot be written or holds something else.
+        """
+        from hoirecon.views.folder import save_scene
+
+        return save_scene(self, out, pictures=pictures, report=report)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Scene:
+        """Read back exactly what :meth:`save` wrote.
+
+        Raises:
+            InputError: not a result folder, another schema version, or damaged files.
+        """
+        from hoirecon.scene_io import load_scene
+
+        return load_scene(folder)
