@@ -1,0 +1,139 @@
+"""Batched Levenberg-Marquardt: every problem of the batch has its own damping and its own end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from hoirecon.errors import InputError
+from hoirecon.fitting.objective import Quadratic
+
+State = TypeVar("State")
+
+
+@dataclass(frozen=True)
+class LMConfig:
+    """Settings of the solver."""
+
+    iterations: int = 20
+    """Most steps tried per problem."""
+    damping: float = 1e-2
+    """Start of the damping, relative to the Hessian's diagonal; larger makes first steps shorter."""
+    damping_down: float = 0.25
+    """Factor after an accepted step."""
+    damping_up: float = 5.0
+    """Factor after a refused step."""
+    tolerance: float = 1e-3
+    """A problem ends when an accepted step lowers its cost by less than this fraction."""
+    max_rejections: int = 4
+    """A problem ends after this many refused steps in a row."""
+
+    def __post_init__(self) -> None:
+        if self.iterations < 1:
+            raise InputError(f"the solver needs at least one iteration, got {self.iterations}")
+
+
+@dataclass(frozen=True)
+class LMResult(Generic[State]):
+    """States after the last accepted step of each problem."""
+
+    state: State
+    quadratic: Quadratic
+    """Cost, gradient, Hessian and per-term costs at ``state``."""
+    evaluations: int
+    """Number of (problem, step) evaluations, stopped problems not counted."""
+
+
+def levenberg_marquardt(
+    state: State,
+    linearise: Callable[[State], Quadratic],
+    retract: Callable[[State, Tensor], State],
+    select: Callable[[State, Tensor], State],
+    merge: Callable[[State, State, Tensor], State],
+    config: LMConfig = LMConfig(),
+    limit_step: Callable[[Tensor], Tensor] | None = None,
+) -> LMResult[State]:
+    """Minimise a batch of independent least-squares problems.
+
+    A problem takes a step only if its cost falls; problems that have ended leave the batch, so that one that diverges
+    or converges late costs the others nothing. A non-finite cost counts as a refused step.
+
+    Args:
+        state: starting state of B problems.
+        linearise: state -> :class:`~hoirecon.fitting.objective.Quadratic` of the same batch.
+        retract: (state, step (B, D)) -> moved state.
+        select: (state, indices (K,)) -> state of those K problems.
+        merge: (state, part, indices (K,)) -> state in which those problems are replaced by the part.
+        config: damping and stopping.
+        limit_step: optional map of steps (B, D) -> (B, D), e.g. a trust limit of 0.6 rad.
+
+    Returns:
+        The best states and their quadratic model.
+
+    Raises:
+        InputError: the cost of a starting state is not finite.
+    """
+    quad = linearise(state)
+    if not torch.isfinite(quad.cost).all():
+        bad = torch.nonzero(~torch.isfinite(quad.cost)).flatten().tolist()
+        raise InputError(f"the cost of starting states {bad[:8]} is not finite: check the inputs for NaN")
+    damping = torch.full_like(quad.cost, config.damping)
+    rejections = torch.zeros_like(quad.cost, dtype=torch.long)
+    active = torch.arange(len(quad.cost), device=quad.cost.device)
+    evaluations = len(active)
+    for _ in range(config.iterations):
+        if len(active) == 0:
+            break
+        now = _pick(quad, active)
+        step = damped_step(now, damping[active])
+        step = step if limit_step is None else limit_step(step)
+        tried = retract(select(state, active), step)
+        new = linearise(tried)
+        evaluations += len(active)
+        better = torch.isfinite(new.cost) & (new.cost < now.cost)
+        taken = torch.nonzero(better).flatten()
+        where = active[taken]
+        state = merge(state, select(tried, taken), where)
+        quad = _put(quad, _pick(new, taken), where)
+        damping[active] = torch.where(
+            better, (damping[active] * config.damping_down).clamp_min(1e-7), damping[active] * config.damping_up
+        )
+        rejections[active] = torch.where(better, 0, rejections[active] + 1)
+        slow = better & (now.cost - new.cost < config.tolerance * now.cost)
+        active = active[~slow & (rejections[active] < config.max_rejections)]
+    return LMResult(state, quad, evaluations)
+
+
+def damped_step(quad: Quadratic, damping: Tensor) -> Tensor:
+    """(B, D) solution of (H + damping diag(H) + tiny) step = -g, in float64 for stability.
+
+    A direction that no term sees gets a zero step.
+    """
+    H = quad.hessian.double()
+    g = quad.gradient.double()
+    diagonal = H.diagonal(dim1=-2, dim2=-1)
+    floor = 1e-9 * diagonal.amax(-1, keepdim=True) + 1e-12
+    A = H + torch.diag_embed(damping.double()[:, None] * diagonal + floor)
+    factor, info = torch.linalg.cholesky_ex(A)
+    step = -torch.cholesky_solve(g[..., None], factor)[..., 0]
+    step = torch.where((info == 0)[:, None] & torch.isfinite(step), step, torch.zeros_like(step))
+    return step.to(quad.gradient.dtype)
+
+
+def _pick(quad: Quadratic, index: Tensor) -> Quadratic:
+    return Quadratic(
+        quad.cost[index], quad.gradient[index], quad.hessian[index], {k: v[index] for k, v in quad.terms.items()}
+    )
+
+
+def _put(quad: Quadratic, part: Quadratic, index: Tensor) -> Quadratic:
+    return Quadratic(
+        quad.cost.index_copy(0, index, part.cost),
+        quad.gradient.index_copy(0, index, part.gradient),
+        quad.hessian.index_copy(0, index, part.hessian),
+        {k: v.index_copy(0, index, part.terms[k]) for k, v in quad.terms.items()},
+    )
