@@ -1,0 +1,95 @@
+"""Settings of the object fit; the numbers are the recipe that won on closed-world scenes, not free parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hoirecon.errors import InputError
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One round of Levenberg-Marquardt over the hypotheses that are still alive."""
+
+    iterations: int
+    """Most steps tried per hypothesis."""
+    raster: int
+    """Side of the coverage raster that tells outer from inner silhouette edges, cells; finer is more precise."""
+    model_samples: int
+    """Samples along the silhouette edges of the mesh, inner edges included (about half of them fall away)."""
+    mask_samples: int
+    """Samples along the contour of the mask."""
+    contour_scale: float
+    """Robust scale of the contour terms in sigmas: wide finds the way from afar, narrow forgets wrong mask pixels."""
+    contact_scale: float
+    """Robust scale of the contact term, metres."""
+    dead_zone: float
+    """Distance between contact points that costs nothing, metres: labels are a band, not a point."""
+    penetration: float
+    """Factor on the penetration weight; 0 leaves the term out."""
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Settings of :func:`hoirecon.fitting.object_fit.fit_objects`."""
+
+    rotations: int = 256
+    """Start rotations of the even cover of SO(3); 64 loses about a tenth of the scenes."""
+    prune_after: int = 3
+    """Coarse steps after which the worse half of the hypotheses is dropped; 0 keeps all to the end of the stage."""
+    keep: int = 32
+    """Hypotheses kept after the coarse stage, by energy, duplicates removed."""
+    duplicate: float = 0.04
+    """Two hypotheses are one if their points lie closer than this fraction of the object's diagonal on average."""
+    coarse: StageConfig = field(default_factory=lambda: StageConfig(7, 64, 128, 70, 15.0, 0.15, 0.03, 0.0))
+    """First stage: all rotations, low resolution, no penetration."""
+    anneal: StageConfig = field(default_factory=lambda: StageConfig(8, 96, 192, 70, 15.0, 0.15, 0.015, 0.3))
+    """Second stage: the kept ones, still with wide robust scales."""
+    final: StageConfig = field(default_factory=lambda: StageConfig(15, 128, 256, 160, 6.0, 0.06, 0.015, 1.0))
+    """Third stage: narrow robust scales, full penetration weight."""
+    contour_weight: float = 10.0
+    """Effective number of measurements of each of the two contour directions."""
+    contour_sigma: float = 0.008
+    """Noise of the mask's contour as a fraction of the region's side."""
+    contour_sigma_px: float = 1.5
+    """Least noise of the mask's contour, pixels of the image."""
+    depth_softness: float = 0.03
+    """Softness of the depth order between object and person at the mask, metres."""
+    contact_weight: float = 4.0
+    """Effective number of measurements of the contact term."""
+    contact_sigma: float = 0.02
+    """Noise of a contact point, metres."""
+    contact_points: int = 48
+    """Contact points on each of body and object, spread out by farthest-point sampling."""
+    penetration_weight: float = 0.05
+    """Cost of one sample that penetrates by one sigma."""
+    penetration_sigma: float = 0.005
+    """Noise of a penetration depth, metres."""
+    penetration_tolerance: float = 0.004
+    """Depth that costs nothing because flesh gives way, metres."""
+    depth_sigma: float = 0.1
+    """Without contact: how far the object may be from the person's depth, as a fraction of that depth."""
+    rank_penetration_cap: float = 5.0
+    """Most that penetration may count when hypotheses are ranked: a displaced hand must not decide."""
+    rank_iou_weight: float = 20.0
+    """Cost of a visible IoU of zero when hypotheses are ranked."""
+    ambiguous_energy: float = 10.0
+    """A runner-up within this energy of the best one makes the result ``ambiguous``."""
+    ambiguous_distance: float = 0.05
+    """... if its points lie farther than this from the best one's, metres."""
+    alternatives: int = 4
+    """Most runners-up returned."""
+    mesh_faces: int = 5000
+    """Meshes with more faces are simplified to this many for the silhouette; distances use the whole mesh."""
+    region_cells: int = 512
+    """Largest side of the region around the mask in which distances are computed; larger masks are averaged down."""
+    chunk: int = 64
+    """Hypotheses evaluated at once; 64 stays in the cache of one core, more is better on a GPU."""
+    seed: int = 0
+    """Seed of the samples on the surfaces."""
+
+    def __post_init__(self) -> None:
+        if self.rotations < 0 or self.keep < 1 or self.chunk < 1:
+            raise InputError(
+                f"the fit needs rotations >= 0, keep >= 1 and chunk >= 1, got {self.rotations}, {self.keep}, {self.chunk}"
+            )
