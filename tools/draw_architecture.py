@@ -75,8 +75,8 @@ def draw() -> str:
     """The picture as SVG text."""
     height = Y_CORE + 66 + 40
     style = (
-        "<style>text{font-family:DejaVu Sans,Helvetica,Arial,sans-serif;fill:#1d2730}.t{font-size:15px;font-weight:bold;"
-        "text-anchor:middle}.s{font-size:12.5px;text-anchor:middle}.l{font-size:12px}"
+        "<style>text{font-family:DejaVu Sans,Helvetica,Arial,sans-serif;fill:#1d2730}.t{font-size:15px;"
+        "font-weight:bold;text-anchor:middle}.s{font-size:12.5px;text-anchor:middle}.l{font-size:12px}"
         ".a{stroke:#44505c;stroke-width:1.6}</style>"
     )
     head = (
