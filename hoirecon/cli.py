@@ -1,0 +1,362 @@
+"""The command line: ``hoirecon reconstruct photo.jpg --object barbell --object-box 0,150,180,60 --out out/``.
+
+Every command is a dataclass; its fields, defaults and help text are the command's options (tyro). Errors that a user
+can mend end in one sentence and exit code 2.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from hoirecon.errors import HoireconError, InputError
+
+if TYPE_CHECKING:
+    from hoirecon.camera import Camera
+    from hoirecon.reconstruction import ObjectRequest, ReconstructConfig
+    from hoirecon.scene import Scene
+
+EXIT_ERROR = 2
+
+Words = tyro.conf.UseAppendAction[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Reconstruct:
+    """Reconstruct a person and the objects they interact with from one photograph.
+
+    For several objects repeat --object and, in the same order, one of --object-box and --object-mask.
+    """
+
+    image: tyro.conf.Positional[Path]
+    """Photograph (JPEG, PNG, ...)."""
+    object: Words = ()
+    """Name of the object, e.g. barbell; `hoirecon objects` lists them."""
+    object_box: Words = ()
+    """x,y,width,height in pixels round the visible object."""
+    object_mask: Words = ()
+    """Mask file (white on the object), instead of a box."""
+    object_points: str = ""
+    """Pixels on the object: x,y;x,y;... (one object only)."""
+    not_object_points: str = ""
+    """Pixels not on the object: x,y;x,y;..."""
+    object_stroke: Words = ()
+    """Polyline along the object: x,y;x,y;... optionally :width. May be repeated (one object only)."""
+    not_object_stroke: Words = ()
+    """Polyline beside the object, likewise."""
+    object_mesh: Path | None = None
+    """Your own mesh of the object (one object only)."""
+    out: Path = Path("out")
+    """Folder for the result; an earlier result there is replaced."""
+    person: int | None = None
+    """Which person, by detector score; by default the one who touches the object."""
+    focal_px: float | None = None
+    """Focal length in pixels; by default EXIF, else a 50 mm-equivalent lens is assumed."""
+    focal_35mm: float | None = None
+    """35 mm-equivalent focal length in millimetres."""
+    height: float | None = None
+    """The person's stature in metres, if known: it sets the scale of the scene."""
+    body: Path | None = None
+    """Your own SMPL-H file (.npz or .pkl); by default the free body."""
+    sam_checkpoint: Path | None = None
+    """Segment Anything checkpoint: segments by SAM instead of GrabCut."""
+    rotations: int = 256
+    """Start rotations of the object fit; fewer is faster, 64 loses about a tenth of the scenes."""
+    quiet: bool = False
+    """No progress bars."""
+
+    def run(self) -> int:
+        """Carry the command out."""
+        from hoirecon.files import check_replaceable
+        from hoirecon.scene_io import JSON_NAME
+
+        requests = self._requests()
+        check_replaceable(self.out, JSON_NAME)  # before the work, not after it
+        scene = self._reconstruct(requests)
+        folder = scene.save(self.out)
+        print(summary(scene, folder))
+        return 0
+
+    def _reconstruct(self, requests: list[ObjectRequest]) -> Scene:
+        from hoirecon.data.body import load_body
+        from hoirecon.reconstruction import reconstruct
+
+        return reconstruct(
+            self.image,
+            requests,
+            camera=self._camera(),
+            person="auto" if self.person is None else self.person,
+            body_model=load_body(self.body) if self.body else None,
+            segmenter=self._segmenter(),
+            config=self._config(),
+            progress=not self.quiet,
+        )
+
+    def _requests(self) -> list[ObjectRequest]:
+        from hoirecon.reconstruction import ObjectRequest
+
+        if not self.object:
+            raise InputError("name the object with --object, e.g. --object barbell; `hoirecon objects` lists the names")
+        prompt = self._prompt()
+        if len(self.object) == 1:
+            box, mask = _only(self.object_box, "--object-box"), _only(self.object_mask, "--object-mask")
+            if prompt is not None:
+                return [ObjectRequest(self.object[0], mask=mask, prompt=prompt, mesh=self.object_mesh)]
+            numbers = parse_box(box) if box else None
+            return [ObjectRequest(self.object[0], numbers, mask, None, self.object_mesh)]
+        if prompt is not None or self.object_mesh is not None:
+            raise InputError("points, strokes and --object-mesh go with one --object; give boxes or masks for several")
+        boxes: list[Any] = [parse_box(text) for text in self.object_box]
+        masks: list[Any] = list(self.object_mask)
+        if (len(boxes) or len(masks)) != len(self.object) or (boxes and masks):
+            raise InputError(
+                f"{len(self.object)} objects need as many --object-box, or as many --object-mask; "
+                f"got {len(boxes)} and {len(masks)}"
+            )
+        boxes, masks = boxes or [None] * len(masks), masks or [None] * len(boxes)
+        return [ObjectRequest(n, b, m) for n, b, m in zip(self.object, boxes, masks, strict=True)]
+
+    def _prompt(self) -> Any:
+        """A prompt of points and strokes; None if there are none."""
+        from hoirecon.perception.protocols import MaskPrompt
+
+        strokes = [parse_stroke(text, True) for text in self.object_stroke]
+        strokes += [parse_stroke(text, False) for text in self.not_object_stroke]
+        points, negative = parse_points(self.object_points), parse_points(self.not_object_points)
+        if not (strokes or points or negative):
+            return None
+        box = _only(self.object_box, "--object-box")
+        return MaskPrompt(parse_box(box) if box else None, points, negative, tuple(strokes))
+
+    def _camera(self) -> Camera | None:
+        from hoirecon.perception.cameras import camera_for
+        from hoirecon.perception.images import read_image
+
+        if self.focal_px is None and self.focal_35mm is None:
+            return None
+        return camera_for(read_image(self.image), focal_px=self.focal_px, focal_35mm=self.focal_35mm)
+
+    def _segmenter(self) -> Any:
+        if self.sam_checkpoint is None:
+            return "grabcut"
+        from hoirecon.perception.sam import SamSegmenter
+
+        return SamSegmenter(self.sam_checkpoint)
+
+    def _config(self) -> ReconstructConfig:
+        from hoirecon.fitting.body_types import BodyFitConfig
+        from hoirecon.fitting.object_fit import FitConfig
+        from hoirecon.reconstruction import ReconstructConfig
+
+        return ReconstructConfig(body=BodyFitConfig(height_m=self.height), fit=FitConfig(rotations=self.rotations))
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Reconstruct the bundled sample: a portrait of an astronaut with her helmet (NASA, public domain)."""
+
+    out: Path = Path("out/demo")
+    """Folder for the result."""
+    quiet: bool = False
+    """No progress bars."""
+
+    def run(self) -> int:
+        """Carry the command out."""
+        from hoirecon.files import check_replaceable
+        from hoirecon.sample import reconstruct_sample
+        from hoirecon.scene_io import JSON_NAME
+
+        check_replaceable(self.out, JSON_NAME)
+        scene = reconstruct_sample(progress=not self.quiet)
+        print(summary(scene, scene.save(self.out)))
+        return 0
+
+
+@dataclass(frozen=True)
+class View:
+    """Show a result in the browser, live."""
+
+    folder: tyro.conf.Positional[Path]
+    """Folder that `reconstruct` wrote."""
+    port: int = 8080
+    """Port on this machine."""
+
+    def run(self) -> int:
+        """Carry the command out."""
+        from hoirecon.scene import Scene
+        from hoirecon.views.viewer import view_scene
+
+        view_scene(Scene.load(self.folder), port=self.port)
+        return 0
+
+
+@dataclass(frozen=True)
+class Objects:
+    """List the object library, or say what is known of one category."""
+
+    name: tyro.conf.Positional[str] = ""
+    """Category or alias; without it, all names."""
+
+    def run(self) -> int:
+        """Carry the command out."""
+        from hoirecon.data.objects import get_category, list_categories, list_objects
+
+        if not self.name:
+            print("\n".join(list_categories()))
+            return 0
+        category = get_category(self.name)
+        low, high = category.size_range(1.0)
+        print(f"{category.name} (also: {', '.join(category.aliases) or '-'})")
+        print(f"longest side: {category.size_median:g} m, usually {low:.2g} to {high:.2g} m")
+        for name, pairs in category.interactions.items():
+            print(f"interaction {name}: " + ", ".join(f"{a} at {b}" for a, b in pairs))
+        for entry in list_objects(category.name):
+            print(f"mesh {entry.id}: {entry.licence}, {entry.author}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Models:
+    """Model files that hoirecon does not carry itself: `hoirecon models fetch` takes BlazePose's two files (Apache-2.0)
+    out of a package of the registry, by name and checksum."""
+
+    action: tyro.conf.Positional[Literal["fetch"]]
+    """What to do."""
+    wheel: Path | None = None
+    """The mediapipe wheel if you have it already."""
+
+    def run(self) -> int:
+        """Carry the command out."""
+        from hoirecon.perception.models import fetch_models
+
+        fetch_models(self.wheel)
+        return 0
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Say what is installed, what is missing and which weights are found; exit code 1 if a needed thing is missing."""
+
+    def run(self) -> int:
+        """Carry the command out."""
+        from hoirecon.doctor import examine, report
+
+        findings = examine()
+        print(report(findings))
+        return int(any(f.required and not f.ok for f in findings))
+
+
+Command = (
+    Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")]
+    | Annotated[Demo, tyro.conf.subcommand("demo")]
+    | Annotated[View, tyro.conf.subcommand("view")]
+    | Annotated[Objects, tyro.conf.subcommand("objects")]
+    | Annotated[Models, tyro.conf.subcommand("models")]
+    | Annotated[Doctor, tyro.conf.subcommand("doctor")]
+)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Entry point of the command ``hoirecon``."""
+    sys.exit(run(args))
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code; mendable errors are one sentence on stderr and code 2."""
+    command: Any = tyro.cli(
+        Command,  # type: ignore[arg-type]
+        prog="hoirecon",
+        args=args,
+        description="Human-object interaction reconstruction from one photograph.",
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagConversionOff),
+    )
+    try:
+        code: int = command.run()
+        return code
+    except HoireconError as err:
+        print(f"hoirecon: {err}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("hoirecon: interrupted; nothing was written", file=sys.stderr)
+    return EXIT_ERROR
+
+
+def summary(scene: Scene, folder: Path) -> str:
+    """What a person wants to read after a run."""
+    lines = [
+        f"landmark error {100 * scene.measures['body/landmark_error_relative'].value:.1f} % of the person's height"
+    ]
+    for thing in scene.objects:
+        iou = scene.measures[f"{thing.name}/iou_visible"].value
+        size = scene.measures[f"{thing.name}/longest_side"].value
+        deepest = scene.measures[f"{thing.name}/penetration"].value
+        lines.append(f"{thing.name}: visible IoU {iou:.2f}, {size:.2f} m long, deepest penetration {deepest:.0f} mm")
+    lines += [f"note: {flag}" for flag in scene.flags]
+    return "\n".join([*lines, f"result: {folder}  (open {folder / 'report.html'})"])
+
+
+def parse_box(text: str) -> tuple[float, float, float, float]:
+    """Read ``x,y,width,height``.
+
+    Example:
+        >>> parse_box("0,150,180,60")
+        (0.0, 150.0, 180.0, 60.0)
+
+    Raises:
+        InputError: not four numbers.
+    """
+    numbers = _numbers(text, "a box")
+    if len(numbers) != 4:
+        raise InputError(f"a box is x,y,width,height in pixels, got '{text}'")
+    return numbers[0], numbers[1], numbers[2], numbers[3]
+
+
+def parse_points(text: str) -> tuple[tuple[float, float], ...]:
+    """Read ``x,y;x,y;...``.
+
+    Example:
+        >>> parse_points("1,2;3,4")
+        ((1.0, 2.0), (3.0, 4.0))
+
+    Raises:
+        InputError: a point has not two numbers.
+    """
+    pairs = [_numbers(part, "a point") for part in text.split(";") if part.strip()]
+    if any(len(pair) != 2 for pair in pairs):
+        raise InputError(f"points are x,y;x,y;... in pixels, got '{text}'")
+    return tuple((pair[0], pair[1]) for pair in pairs)
+
+
+def parse_stroke(text: str, positive: bool) -> Any:
+    """Read a polyline ``x,y;x,y;...`` with an optional ``:width`` in pixels.
+
+    Raises:
+        InputError: not points, or not a width.
+    """
+    import numpy as np
+
+    from hoirecon.perception.protocols import Scribble
+
+    points, _, width = text.partition(":")
+    return Scribble(np.array(parse_points(points)), _numbers(width, "a width")[0] if width else 3.0, positive)
+
+
+def _numbers(text: str, what: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"{what} is made of numbers with commas between them, got '{text}'") from None
+
+
+def _only(values: Sequence[str], name: str) -> str | None:
+    if len(values) > 1:
+        raise InputError(f"{name} was given {len(values)} times for one object: give it once")
+    return values[0] if values else None
+
+
+if __name__ == "__main__":
+    main()

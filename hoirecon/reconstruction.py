@@ -1,0 +1,419 @@
+"""The one-call door: a photograph and the name of an object in, a fitted scene out.
+
+It does nothing of its own: each stage below is a public function of another package, and whoever wants to look
+between the stages calls them instead (examples/02_step_by_step.ipynb).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hoirecon.arrays import FloatArray
+from hoirecon.camera import Camera
+from hoirecon.contact.geometric import GeometricConfig, GeometricContact
+from hoirecon.contact.protocols import ContactEstimate, ContactEstimator, ContactObject, PartPair
+from hoirecon.data.body import BodyModel, load_body
+from hoirecon.data.objects import get_category, load_object, prepare_mesh
+from hoirecon.errors import InputError
+from hoirecon.fitting.body_fit import fit_body, refine_body
+from hoirecon.fitting.body_types import BodyFit, BodyFitConfig, PointTarget
+from hoirecon.fitting.object_fit import FitConfig, ObjectFit, ObjectToFit, fit_objects
+from hoirecon.mesh import Mesh
+from hoirecon.observation import Box, Observation
+from hoirecon.perception.observe import observe
+from hoirecon.perception.protocols import MaskPrompt
+from hoirecon.scene import Measure, Scene, SceneObject, ScenePair
+
+if TYPE_CHECKING:
+    from hoirecon.perception.protocols import PersonDetector, Segmenter
+
+
+@dataclass(frozen=True)
+class ReconstructConfig:
+    """Settings of the whole way; each stage has its own."""
+
+    body: BodyFitConfig = field(default_factory=BodyFitConfig)
+    """Body from landmarks."""
+    contact: GeometricConfig = field(default_factory=GeometricConfig)
+    """Contact without weights; ignored if another estimator is given."""
+    fit: FitConfig = field(default_factory=FitConfig)
+    """Object pose."""
+    rounds: int = 1
+    """How often the body is moved to the object it holds and the object fitted again; 0 leaves the body where its
+    landmarks put it."""
+    reach_sigma_m: float = 0.02
+    """How exactly touching parts are brought to the object, metres."""
+    reach_limit_m: float = 0.3
+    """Parts farther than this from the object are not pulled to it: the contact is then more likely wrong."""
+
+    def __post_init__(self) -> None:
+        if self.rounds < 0 or self.reach_sigma_m <= 0 or self.reach_limit_m <= 0:
+            raise InputError("rounds must be >= 0, reach_sigma_m and reach_limit_m positive")
+
+
+@dataclass(frozen=True)
+class ObjectRequest:
+    """One object to reconstruct: what it is and where it is seen."""
+
+    name: str
+    """Name or alias of a category (``barbell``), an id (``chair/plain``), or, with ``mesh``, anything."""
+    box: Box | None = None
+    """x, y, width, height in pixels round the visible object."""
+    mask: Any = None
+    """(H, W) mask of visible pixels, or the path of a mask file; taken as it is."""
+    prompt: MaskPrompt | None = None
+    """Box, points and strokes for the segmenter."""
+    mesh: Mesh | str | Path | None = None
+    """The user's own mesh (metres unless its file says otherwise); None takes the library's."""
+
+    def where(self) -> Any:
+        """The prompt for perception.
+
+        Raises:
+            InputError: none or several of box, mask and prompt are given.
+        """
+        given = [value for value in (self.box, self.mask, self.prompt) if value is not None]
+        if len(given) != 1:
+            raise InputError(
+                f"say where the {self.name} is by exactly one of box, mask or prompt; {len(given)} were given"
+            )
+        return given[0]
+
+
+def reconstruct(
+    image: Any,
+    objects: str | ObjectRequest | Sequence[ObjectRequest],
+    *,
+    object_box: Box | None = None,
+    object_mask: Any = None,
+    object_prompt: MaskPrompt | None = None,
+    object_mesh: Mesh | str | Path | None = None,
+    camera: Camera | None = None,
+    person: str | int | Box = "auto",
+    body_model: BodyModel | None = None,
+    contact: ContactEstimator | None = None,
+    detector: PersonDetector | str = "blazepose",
+    segmenter: Segmenter | str = "grabcut",
+    config: ReconstructConfig | None = None,
+    progress: bool = True,
+) -> Scene:
+    """Reconstruct one person and the objects they interact with from one photograph.
+
+    Args:
+        image: path of an image file, or RGB uint8 array (H, W, 3).
+        objects: name of one object (then say where by ``object_box``, ``object_mask`` or ``object_prompt``), or one or
+            several :class:`ObjectRequest`.
+        object_box: x, y, width, height in pixels round the visible object.
+        object_mask: (H, W) mask of its visible pixels, or a mask file; better than a box for thin things.
+        object_prompt: box, points and strokes.
+        object_mesh: the object's own mesh; None takes the default mesh of the category.
+        camera: intrinsics; None takes the file's EXIF or assumes a 50 mm-equivalent lens, and the scene says which.
+        person: ``auto`` takes the person who touches the object's region; or an index, or a box.
+        body_model: SMPL-H-layout model; None takes the free body.
+        contact: estimator of contact; None takes :class:`~hoirecon.contact.geometric.GeometricContact`.
+        detector: person detector, or its name.
+        segmenter: object segmenter, or its name.
+        config: settings of every stage; None takes the defaults.
+        progress: show a progress bar.
+
+    Returns:
+        The scene in the camera frame, metres.
+
+    Raises:
+        InputError: anything given that cannot be used, in one sentence with what to do.
+        MissingModelError: BlazePose's files are not on this machine (``hoirecon models fetch``).
+    """
+    config = config or ReconstructConfig()
+    requests = _requests(objects, object_box, object_mask, object_prompt, object_mesh)
+    things = [_thing(request) for request in requests]  # before any work: an unknown name must not cost a minute
+    clock = _Clock(progress, total=4 + config.rounds)
+    with clock.stage("looking at the photograph"):
+        model = body_model or load_body()
+        observation = observe(
+            image,
+            [request.where() for request in requests],
+            camera=camera,
+            person=person,
+            detector=detector,
+            segmenter=segmenter,
+        )
+    with clock.stage("fitting the body"):
+        fit = fit_body(_keypoints(observation), observation.camera, model, config.body, observation.person_mask)
+    estimator = contact or GeometricContact(model, config.contact)
+    with clock.stage("estimating contact"):
+        estimates = _estimate(estimator, observation, fit, things)
+        fit = _close_hands(fit, estimates, observation, model, config)
+    with clock.stage("fitting the object"):
+        fits = _fit_objects(observation, fit, things, estimates, config.fit)
+    for _ in range(config.rounds):
+        with clock.stage("bringing body and object together"):
+            fit = _reach(fit, things, fits, estimates, model, config)
+            fits = _fit_objects(observation, fit, things, estimates, config.fit, [f.pose.R for f in fits])
+    clock.close()
+    return _scene(observation, fit, things, fits, estimates, config, clock.seconds)
+
+
+# ---------------------------------------------------------------------------------------------------- what is asked for
+
+
+@dataclass(frozen=True)
+class _Thing:
+    """An object as every stage needs it."""
+
+    name: str
+    contact: ContactObject
+    to_fit: ObjectToFit
+    licence: str = ""
+    author: str = ""
+
+
+def _requests(
+    objects: str | ObjectRequest | Sequence[ObjectRequest], box: Any, mask: Any, prompt: Any, mesh: Any
+) -> list[ObjectRequest]:
+    if isinstance(objects, str):
+        return [ObjectRequest(objects, box, mask, prompt, mesh)]
+    if any(value is not None for value in (box, mask, prompt, mesh)):
+        raise InputError("object_box, object_mask, object_prompt and object_mesh go with one object's name only")
+    requests = [objects] if isinstance(objects, ObjectRequest) else list(objects)
+    if not requests or not all(isinstance(request, ObjectRequest) for request in requests):
+        raise InputError("give the name of an object, or a list of ObjectRequest(name, box=...) with at least one")
+    return requests
+
+
+def _thing(request: ObjectRequest) -> _Thing:
+    request.where()
+    if request.mesh is not None:
+        return _own_thing(request)
+    obj = load_object(request.name)
+    log_ratio = float(np.log(obj.category.size_median / obj.mesh.extents.max()))
+    to_fit = ObjectToFit(
+        obj.mesh,
+        request.name,
+        size_prior=(log_ratio, obj.category.size_log_sigma),
+        up_obj=_usual_up(obj.category.group),
+    )
+    return _Thing(request.name, ContactObject.of(obj), to_fit, obj.licence, obj.author)
+
+
+def _own_thing(request: ObjectRequest) -> _Thing:
+    assert request.mesh is not None
+    mesh = request.mesh if isinstance(request.mesh, Mesh) else prepare_mesh(request.mesh)
+    try:
+        category: str | None = get_category(request.name).name
+    except InputError:
+        category = None  # a name we do not know is fine when the mesh is given
+    return _Thing(
+        request.name, ContactObject.of_mesh(mesh, category), ObjectToFit(mesh, request.name, size_prior=(0.0, 0.1))
+    )
+
+
+def _usual_up(group: str) -> tuple[float, float, float] | None:
+    # Furniture and vehicles stand on the ground in nearly all photographs; what is held is turned in every way.
+    return (0.0, 1.0, 0.0) if group in ("furniture", "vehicles") else None
+
+
+# ---------------------------------------------------------------------------------------------------------- the stages
+
+
+def _keypoints(observation: Observation) -> Any:
+    if observation.keypoints is None:
+        raise InputError("the observation has no landmarks of a person: the body cannot be fitted")
+    return observation.keypoints
+
+
+def _estimate(
+    estimator: ContactEstimator, observation: Observation, fit: BodyFit, things: Sequence[_Thing]
+) -> list[ContactEstimate]:
+    return [estimator.estimate(observation, fit.body, thing.contact, object_index=i) for i, thing in enumerate(things)]
+
+
+def _close_hands(
+    fit: BodyFit,
+    estimates: Sequence[ContactEstimate],
+    observation: Observation,
+    model: BodyModel,
+    config: ReconstructConfig,
+) -> BodyFit:
+    """The body again with fingers closed as far as the contact says that a hand holds something."""
+    grip = {side: max(e.hand_grip[side] for e in estimates) for side in ("left", "right")}
+    if max(grip.values()) < 0.5:
+        return fit
+    return fit_body(_keypoints(observation), observation.camera, model, config.body, observation.person_mask, grip=grip)
+
+
+def _fit_objects(
+    observation: Observation,
+    fit: BodyFit,
+    things: Sequence[_Thing],
+    estimates: Sequence[ContactEstimate],
+    config: FitConfig,
+    near: Sequence[FloatArray] | None = None,
+) -> list[ObjectFit]:
+    """From scratch, or near given rotations (then without the cover of all rotations)."""
+    objects = [thing.to_fit for thing in things]
+    if near is not None:
+        objects = [replace(o, initial_rotations=_around(R)) for o, R in zip(objects, near, strict=True)]
+        config = replace(config, rotations=0)
+    contacts = [(e.body, e.object) for e in estimates]
+    return fit_objects(observation, fit.body, objects, contacts, config)
+
+
+def _around(R_cam_obj: FloatArray, degrees: float = 12.0) -> FloatArray:
+    """(7, 3, 3) a rotation and its neighbours turned about each axis both ways."""
+    from scipy.spatial.transform import Rotation
+
+    turns = [np.zeros(3)] + [sign * np.radians(degrees) * axis for axis in np.eye(3) for sign in (-1, 1)]
+    around: FloatArray = Rotation.from_rotvec(turns).as_matrix() @ R_cam_obj
+    return around
+
+
+def _reach(
+    fit: BodyFit,
+    things: Sequence[_Thing],
+    fits: Sequence[ObjectFit],
+    estimates: Sequence[ContactEstimate],
+    model: BodyModel,
+    config: ReconstructConfig,
+) -> BodyFit:
+    """Move the touching parts of the body to the object, as far as the landmarks let them."""
+    targets = [
+        target
+        for thing, found, estimate in zip(things, fits, estimates, strict=True)
+        for pair in estimate.pairs
+        if pair.probability > 0.5
+        for target in _target(fit, thing, found, pair, model, config)
+    ]
+    return refine_body(fit, targets) if targets else fit
+
+
+def _target(
+    fit: BodyFit, thing: _Thing, found: ObjectFit, pair: PartPair, model: BodyModel, config: ReconstructConfig
+) -> list[PointTarget]:
+    """Where a touching part should go: to the nearest point of the object's part, unless that is far away."""
+    from scipy.spatial import cKDTree
+
+    ids = model.parts.verts_of(pair.body_part)
+    part_verts = found.pose.apply(thing.contact.mesh.verts[thing.contact.part_verts(pair.object_part)])
+    verts = fit.body.verts[ids]
+    distance, nearest = cKDTree(part_verts).query(verts)
+    if distance.min() > config.reach_limit_m:
+        return []
+    # The middle of the touching side: the vertices nearest to the object, not the whole part, which is thick.
+    close = np.argsort(distance)[: max(5, len(ids) // 4)]
+    gap = (part_verts[nearest[close]] - verts[close]).mean(axis=0)
+    goal = verts[close].mean(axis=0) + gap
+    name = f"{pair.body_part} at {thing.name}"
+    return [PointTarget(ids[close], np.ones(len(close)), goal, config.reach_sigma_m, name)]
+
+
+# ---------------------------------------------------------------------------------------------------------- the result
+
+
+def _scene(
+    observation: Observation,
+    fit: BodyFit,
+    things: Sequence[_Thing],
+    fits: Sequence[ObjectFit],
+    estimates: Sequence[ContactEstimate],
+    config: ReconstructConfig,
+    seconds: dict[str, float],
+) -> Scene:
+    from hoirecon.doctor import versions
+
+    objects = tuple(
+        SceneObject(
+            thing.name,
+            thing.contact.category.name if thing.contact.category else "",
+            thing.contact.mesh,
+            found.pose,
+            thing.licence,
+            thing.author,
+        )
+        for thing, found in zip(things, fits, strict=True)
+    )
+    pairs = tuple(ScenePair(0, i, e.body, e.object) for i, e in enumerate(estimates))
+    flags = [*observation.notes, *fit.flags]
+    for thing, found, estimate in zip(things, fits, estimates, strict=True):
+        flags += [f"{thing.name}: {text}" for text in (*estimate.flags, *found.flags)]
+    return Scene(
+        observation,
+        (fit.body,),
+        objects,
+        pairs,
+        measures=_measures(fit, things, fits, estimates, seconds),
+        flags=tuple(dict.fromkeys(flags)),
+        versions=versions(),
+        config=asdict(config),
+    )
+
+
+def _measures(
+    fit: BodyFit,
+    things: Sequence[_Thing],
+    fits: Sequence[ObjectFit],
+    estimates: Sequence[ContactEstimate],
+    seconds: dict[str, float],
+) -> dict[str, Measure]:
+    measures = {
+        "body/landmark_error": Measure(fit.landmark_error_px, "px", "median distance of landmarks, reprojected"),
+        "body/landmark_error_relative": Measure(
+            fit.landmark_error_relative, "ratio", "the same over the person's height in pixels"
+        ),
+    }
+    for thing, found, estimate in zip(things, fits, estimates, strict=True):
+        measures |= _object_measures(thing, found, estimate)
+    measures |= {f"seconds/{name}": Measure(value, "s", "wall clock") for name, value in seconds.items()}
+    return measures
+
+
+def _object_measures(thing: _Thing, found: ObjectFit, estimate: ContactEstimate) -> dict[str, Measure]:
+    scaled = float(thing.contact.mesh.extents.max() * found.pose.s)
+    measures = {
+        f"{thing.name}/iou_visible": Measure(
+            found.iou_visible, "ratio", "overlap of mask and object on visible pixels"
+        ),
+        f"{thing.name}/penetration": Measure(found.max_penetration_mm, "mm", "deepest penetration of body and object"),
+        f"{thing.name}/longest_side": Measure(scaled, "m", "fitted size"),
+    }
+    units = {"px": "px", "mm": "mm", "deg": "deg", "ratio": "ratio"}
+    for name, report in found.terms.items():
+        if report.unit in units:
+            measures[f"{thing.name}/{name}"] = Measure(report.median, report.unit, "median residual")  # type: ignore[arg-type]
+    for pair in estimate.pairs:
+        measures[f"{thing.name}/{pair.body_part} at {pair.object_part}"] = Measure(
+            pair.probability, "ratio", "probability of this contact"
+        )
+    return measures
+
+
+class _Clock:
+    """Times the stages and shows where the work is."""
+
+    def __init__(self, progress: bool, total: int) -> None:
+        from tqdm import tqdm
+
+        self.seconds: dict[str, float] = {}
+        self._bar = tqdm(total=total, disable=not progress, bar_format="{desc:<36}{bar:24} {n}/{total} [{elapsed}]")
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        self._bar.set_description_str(name)
+        start = time.perf_counter()
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+        self._bar.update()
+
+    def close(self) -> None:
+        self._bar.set_description_str("done" if self._bar.n == self._bar.total else "stopped")
+        self._bar.close()

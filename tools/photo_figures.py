@@ -1,0 +1,182 @@
+"""Measure the whole way on the photographs and write the table of docs/photographs.md.
+
+Usage: python tools/photo_figures.py --photos DIR [--out out/photos] [--write docs/photographs.md]
+
+DIR holds the photographs named in docs/photos.json, which also keeps the boxes and strokes used. Every photograph is
+reconstructed by the command line in a process of its own, which is timed; what it wrote is then read back and measured
+here by other code than the fit's (open3d's exact signed distances and ray casting).
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+
+from hoirecon.arrays import BoolArray, FloatArray
+from hoirecon.data.body import load_body
+from hoirecon.data.objects import load_object
+from hoirecon.mesh import Mesh
+from hoirecon.scene import Scene
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of the measurement."""
+
+    photos: Path
+    """Folder with the photographs."""
+    out: Path = Path("out/photos")
+    """Folder for the results."""
+    write: Path | None = None
+    """Page to write the table to."""
+
+
+@dataclass
+class Row:
+    """Figures of one photograph."""
+
+    name: str
+    figures: dict[str, str] = field(default_factory=dict)
+
+
+def main(options: Options) -> None:
+    """Reconstruct, measure, print and perhaps write."""
+    rows = []
+    for entry in json.loads((ROOT / "docs" / "photos.json").read_text(encoding="utf-8")):
+        photo = options.photos / entry["file"]
+        out = options.out / photo.stem
+        seconds, gigabytes = run(photo, entry, out)
+        rows.append(Row(photo.stem, measure(Scene.load(out), entry, seconds, gigabytes)))
+        print(rows[-1].name, json.dumps(rows[-1].figures, indent=1), flush=True)
+    if options.write:
+        options.write.write_text(page(rows), encoding="utf-8")
+
+
+def run(photo: Path, entry: dict[str, Any], out: Path) -> tuple[float, float]:
+    """Reconstruct by the command line; wall seconds and peak memory in GB of the process."""
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "hoirecon.cli", "reconstruct", str(photo), *arguments(entry), "--out", str(out)]
+    subprocess.run([*command, "--quiet"], check=True)
+    # ru_maxrss of the children is the largest single one so far, in kB: an upper bound for the later photographs.
+    return time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+
+
+def arguments(entry: dict[str, Any]) -> list[str]:
+    """Command line options of an entry of docs/photos.json."""
+    args = ["--object", entry["object"]]
+    if entry.get("box"):
+        args += ["--object-box", ",".join(f"{v:g}" for v in entry["box"])]
+    for key, option in (("points", "--object-points"), ("negative_points", "--not-object-points")):
+        if entry.get(key):
+            args += [option, ";".join(f"{x:g},{y:g}" for x, y in entry[key])]
+    for stroke in entry.get("scribbles", []):
+        text = ";".join(f"{x:g},{y:g}" for x, y in stroke["points"]) + f":{stroke.get('width', 3):g}"
+        args += ["--object-stroke" if stroke.get("positive", True) else "--not-object-stroke", text]
+    return args
+
+
+def measure(scene: Scene, entry: dict[str, Any], seconds: float, gigabytes: float) -> dict[str, str]:
+    """Every figure of the issue for one scene."""
+    thing, body = scene.objects[0], scene.body.mesh
+    relative = scene.measures["body/landmark_error_relative"].value
+    figures = {
+        "landmark error, median, of the person's height (at most 2 %)": f"{100 * relative:.2f} %",
+        "IoU on visible pixels with the mask it was fitted to (at least .70)": f"{visible_iou(scene):.3f}",
+        "deepest penetration, both ways (under 20 mm)": f"{deepest_mm(body, thing.mesh_cam):.1f} mm",
+        "fitted longest side": f"{thing.mesh.extents.max() * thing.pose.s:.3f} m",
+        "whole command (under 60 s)": f"{seconds:.1f} s",
+        "peak memory (under 4 GB)": f"{gigabytes:.2f} GB",
+    }
+    for body_part, object_part in entry.get("check", []):
+        figures[f"gap {body_part} to {object_part} (at most 4 cm)"] = f"{gap_cm(scene, body_part, object_part):.1f} cm"
+    return figures
+
+
+def gap_cm(scene: Scene, body_part: str, object_part: str) -> float:
+    """Smallest distance from a part of the body to the surface of a part of the object, centimetres."""
+    model, thing = load_body(), scene.objects[0]
+    library = load_object(thing.category)
+    surface = thing.mesh_cam
+    if object_part != "whole":
+        index = library.part_names.index(object_part)
+        surface = Mesh(surface.verts, surface.faces[library.face_parts == index], object_part)
+    ids = model.parts.verts_of(body_part)
+    return 100 * float(_scene_of(surface).compute_distance(_points(scene.body.verts[ids])).numpy().min())
+
+
+def deepest_mm(a: Mesh, b: Mesh) -> float:
+    """Deepest vertex of either mesh inside the other, millimetres; exact signed distance, sign by ray parity."""
+    deepest = 0.0
+    for points, mesh in ((a.verts, b), (b.verts, a)):
+        signed = _scene_of(mesh).compute_signed_distance(_points(points), nsamples=5).numpy()
+        deepest = max(deepest, float(-signed.min()))
+    return 1000 * deepest
+
+
+def visible_iou(scene: Scene) -> float:
+    """Overlap of the object mask with the object's pixels that no person is seen before.
+
+    An object pixel counts as hidden only where the photograph shows the person; what the mask shows is visible.
+    """
+    mask = scene.observation.object_masks[0]
+    person = scene.observation.person_mask
+    hidden = np.zeros_like(mask) if person is None else person & ~mask
+    shown = rendered(scene, scene.objects[0].mesh_cam) & ~hidden
+    return float((shown & mask).sum() / max((shown | mask).sum(), 1))
+
+
+def rendered(scene: Scene, mesh: Mesh) -> BoolArray:
+    """(H, W) pixels whose central ray meets the mesh."""
+    height, width = scene.observation.size
+    rows, cols = np.mgrid[:height, :width]
+    directions = scene.camera.unproject(np.stack([cols + 0.5, rows + 0.5], -1), np.ones((height, width)))
+    rays = np.concatenate([np.zeros_like(directions), directions], -1).reshape(-1, 6)
+    hit = _scene_of(mesh).cast_rays(_points(rays))["t_hit"].numpy()
+    covered: BoolArray = np.isfinite(hit).reshape(height, width)
+    return covered
+
+
+def _points(values: FloatArray) -> Any:
+    import open3d as o3d
+
+    return o3d.core.Tensor(np.ascontiguousarray(values, dtype=np.float32))
+
+
+def _scene_of(mesh: Mesh) -> Any:
+    import open3d as o3d
+
+    scene = o3d.t.geometry.RaycastingScene()
+    scene.add_triangles(_points(mesh.verts), o3d.core.Tensor(np.ascontiguousarray(mesh.faces, dtype=np.uint32)))
+    return scene
+
+
+def page(rows: list[Row]) -> str:
+    """The page with the table."""
+    keys = list(dict.fromkeys(key for row in rows for key in row.figures))
+    lines = [
+        "# The whole way on three photographs",
+        "",
+        "Written by `python tools/photo_figures.py --photos DIR --write docs/photographs.md`; the prompts stand in",
+        "[photos.json](photos.json). Numbers are measured on what the command wrote, by other code than the fit's.",
+        "Times are wall clock of one run each on a shared machine with 2 cores.",
+        "",
+        "| figure | " + " | ".join(row.name for row in rows) + " |",
+        "|---" * (len(rows) + 1) + "|",
+    ]
+    lines += [f"| {key} | " + " | ".join(row.figures.get(key, "-") for row in rows) + " |" for key in keys]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
