@@ -2,7 +2,7 @@
 
 The two doors (in :mod:`hoirecon.fitting.body_fit`)::
 
-    fit = fit_body(keypoints, camera, body_model, BodyFitConfig(), person_mask=None, grip={"right": 0.8})
+    fit = fit_body(keypoints, camera, body_model, BodyFitConfig(), grip={"right": 0.8})
     fit = refine_body(fit, [PointTarget(vertex_ids, weights, target_cam, sigma_m=0.02, name="right_palm")])
     fit.params, fit.body, fit.landmark_error_relative, fit.flags
 """
@@ -22,7 +22,7 @@ from hoirecon.observation import Keypoints
 from hoirecon.scene import SceneBody
 
 if TYPE_CHECKING:
-    from hoirecon.data.body import BodyModel
+    from hoirecon.data.body.model import BodyModel
     from hoirecon.fitting.objective import TermReport
 
 Side = Literal["left", "right"]
@@ -60,7 +60,7 @@ class BodyFitConfig:
     limit_sigma_deg: float = 3.0
     """How far beyond a joint's range a pose costs one unit, degrees."""
     unseen_legs: UnseenLegs = "auto"
-    """Pose to which unseen legs tend: ``stand``, ``sit``, or ``auto`` (the detector's 3D guess decides, and is said)."""
+    """Pose to which unseen legs tend: ``stand``, ``sit``, or ``auto`` (as the detector's 3D guess sits)."""
     hand_pose: Literal["relaxed", "flat"] = "relaxed"
     """Fingers without evidence: naturally curled, or straight."""
     yaw_starts: int = 4
@@ -141,6 +141,10 @@ class BodyFit:
     """Start that won."""
     cost: float = float("nan")
     """Value of the objective."""
+    stature_m: float = float("nan")
+    """Standing height of the fitted shape, metres."""
+    detector_log_scale: float = 0.0
+    """Logarithm of (size of the detector's 3D landmarks / fitted size)."""
     target_errors_m: dict[str, float] = field(default_factory=dict)
     """After ``refine_body``: distance to each point target, metres, by its name."""
 

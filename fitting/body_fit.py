@@ -1,0 +1,304 @@
+"""A body from landmarks: pose, shape and place of one person, by batched Levenberg-Marquardt over several starts.
+
+In the spirit of SMPLify (Bogo et al., ECCV 2016), but with least squares throughout, exact Jacobians, anatomical joint
+ranges and a pose prior of our own (:mod:`hoirecon.fitting.pose_prior`), so that no licensed data is needed. Depth
+follows from the size of the body: of the mean shape, unless the stature is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hoirecon.arrays import FloatArray
+from hoirecon.camera import Camera
+from hoirecon.data.body.jacobian import BodyPoints, points_of_landmarks
+from hoirecon.data.body.landmarks import body_landmarks
+from hoirecon.data.body.model import BodyModel
+from hoirecon.errors import InputError
+from hoirecon.fitting.body_evidence import Evidence, gather_evidence
+from hoirecon.fitting.body_starts import make_starts
+from hoirecon.fitting.body_state import FitState, limit_step, merge, retract, select
+from hoirecon.fitting.body_terms import (
+    BodyView,
+    JointLimits,
+    Landmarks2D,
+    Landmarks3D,
+    Stature,
+    Targets,
+    UsualPose,
+    UsualShape,
+)
+from hoirecon.fitting.body_types import BodyEvidence, BodyFit, BodyFitConfig, PointTarget
+from hoirecon.fitting.hand_poses import hand_pose
+from hoirecon.fitting.objective import Term, linearise, report_term
+from hoirecon.fitting.pose_prior import SITTING, STANDING, PosePrior, pose_prior
+from hoirecon.fitting.solver import LMConfig, LMResult, levenberg_marquardt
+from hoirecon.observation import Keypoints, Observation
+
+COARSE_ITERATIONS = 12
+KEPT_STARTS = 3
+"""After the coarse stage only so many of the cheapest starts go on."""
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """Everything that stays fixed while bodies move."""
+
+    evidence: Evidence
+    points: BodyPoints
+    prior: PosePrior
+    terms: tuple[Term[BodyView], ...]
+
+    def solve(self, state: FitState, iterations: int, robust: bool = True) -> LMResult[FitState]:
+        """Move a batch of bodies downhill."""
+        terms = self.terms if robust else tuple(_plain(term) for term in self.terms)
+        return levenberg_marquardt(
+            state,
+            lambda s: linearise(terms, BodyView.of(s, self.points, self.prior)),
+            retract,
+            select,
+            merge,
+            LMConfig(iterations=iterations),
+            limit_step,
+        )
+
+
+def fit_body(
+    keypoints: Keypoints | Observation,
+    camera: Camera | None = None,
+    body_model: BodyModel | None = None,
+    config: BodyFitConfig = BodyFitConfig(),
+    *,
+    grip: Mapping[str, float] | None = None,
+) -> BodyFit:
+    """Fit a SMPL-H-layout body to one person's landmarks.
+
+    Args:
+        keypoints: landmarks, or an observation that has them (then ``camera`` may be left out).
+        camera: intrinsics of the image in which the landmarks are pixels.
+        body_model: the body; default: the free body.
+        config: noise, priors and starts.
+        grip: how far each hand is closed, ``{"left": 0..1, "right": 0..1}``; default: idle hands.
+
+    Returns:
+        The cheapest of all starts, with residuals in px and mm and flags for what was only guessed.
+
+    Raises:
+        InputError: no keypoints, another layout, or too little of the person seen.
+    """
+    keypoints, camera = _inputs(keypoints, camera)
+    model = (body_model if body_model is not None else _free_body()).to(dtype=torch.float64)
+    evidence = gather_evidence(keypoints, camera, model, config)
+    hands = _hands(model, config, grip or {})
+    prior = _prior_for(evidence, config).to(model.v_template)
+    points = points_of_landmarks(model, body_landmarks(model, keypoints.layout))
+    betas, stature = _first_betas(model, config)
+    starts, names = make_starts(evidence, points, camera, prior, hands, config.yaw_starts, betas)
+    height_px = camera.focal[1] * stature / float(starts.body.transl[:, 2].median())
+    problem = _Problem(evidence, points, prior, _terms(evidence, camera, model, prior, config, height_px))
+    coarse = problem.solve(starts, COARSE_ITERATIONS, robust=False)
+    kept = torch.argsort(coarse.quadratic.cost)[:KEPT_STARTS]
+    fine = problem.solve(select(coarse.state, kept), config.iterations)
+    best = int(fine.quadratic.cost.argmin())
+    basis = BodyEvidence(keypoints, camera, model, config)
+    return _result(problem, select(fine.state, torch.tensor([best])), basis, names[int(kept[best])])
+
+
+def refine_body(fit: BodyFit, targets: Sequence[PointTarget], *, iterations: int = 20) -> BodyFit:
+    """Move a fitted body so that places on it come to places in space, as far as its evidence lets it.
+
+    The landmarks, limits and priors of the first fit stay; each target joins them with its own sigma.
+
+    Args:
+        fit: result of :func:`fit_body`.
+        targets: e.g. both palms at the bar. None: the fit is returned as it is.
+        iterations: most steps of the solver.
+
+    Returns:
+        The refined fit; ``target_errors_m`` says how near each target was met.
+
+    Raises:
+        InputError: a target names vertices that the body does not have.
+    """
+    if not targets:
+        return fit
+    basis = fit.evidence
+    model, camera, config = basis.model, basis.camera, basis.config
+    evidence = gather_evidence(basis.keypoints, camera, model, config)
+    prior = _prior_for(evidence, config).to(model.v_template)
+    landmarks = points_of_landmarks(model, body_landmarks(model, basis.keypoints.layout))
+    terms = _terms(evidence, camera, model, prior, config, fit.person_height_px)
+    like = model.v_template
+    held = Targets(
+        torch.as_tensor(np.stack([t.target_cam for t in targets])).to(like),
+        torch.tensor([t.sigma_m for t in targets]).to(like),
+    )
+    problem = _Problem(evidence, landmarks + _target_points(model, targets), prior, (*terms, held))
+    state = replace(FitState.from_params(model, fit.params), log_scale=like.new_full((1,), fit.detector_log_scale))
+    state = problem.solve(state, iterations).state
+    refined = _result(problem, state, basis, fit.start)
+    at = BodyView.of(state, problem.points, prior).points[0, -len(targets) :]
+    errors = (at - held.target_cam).norm(dim=-1).tolist()
+    return replace(refined, target_errors_m={t.name or f"target {i}": errors[i] for i, t in enumerate(targets)})
+
+
+def _inputs(keypoints: Keypoints | Observation, camera: Camera | None) -> tuple[Keypoints, Camera]:
+    if isinstance(keypoints, Observation):
+        camera = camera or keypoints.camera
+        if keypoints.keypoints is None:
+            raise InputError("the observation has no keypoints: detect a person first (hoirecon.perception)")
+        keypoints = keypoints.keypoints
+    if camera is None:
+        raise InputError("a body fit needs the camera of the image: give camera=, e.g. Camera.default(width, height)")
+    return keypoints, camera
+
+
+def _free_body() -> BodyModel:
+    from hoirecon.data.body.files import load_body
+
+    return load_body()
+
+
+def _hands(model: BodyModel, config: BodyFitConfig, grip: Mapping[str, float]) -> Tensor:
+    """(30, 3, 3) finger rotations."""
+    flat = config.hand_pose == "flat"
+    both = [hand_pose(side, float(grip.get(side, 0.0)), flat=flat) for side in ("left", "right")]
+    left, right = (torch.as_tensor(h)[None].to(model.v_template) for h in both)
+    return model.rotations(left_hand_pose=left, right_hand_pose=right)[0, 22:]
+
+
+def _prior_for(evidence: Evidence, config: BodyFitConfig) -> PosePrior:
+    """The usual pose, with unseen legs where they belong."""
+    if not {"left_leg", "right_leg"} <= set(evidence.unseen):
+        return pose_prior()
+    return pose_prior(SITTING if _legs_sit(evidence, config) else STANDING)
+
+
+def _legs_sit(evidence: Evidence, config: BodyFitConfig) -> bool:
+    """Whether unseen legs are taken to sit: as told, or if the detector's 3D guess flexes the hips by 45 degrees."""
+    if config.unseen_legs != "auto":
+        return config.unseen_legs == "sit"
+    if evidence.xyz is None:
+        return False
+    points = {n: evidence.xyz[evidence.index(n)] for n in evidence.names}
+    up = sum(points[f"{s}_shoulder"] - points[f"{s}_hip"] for s in ("left", "right"))
+    thigh = sum(points[f"{s}_knee"] - points[f"{s}_hip"] for s in ("left", "right"))
+    cosine = -float(up @ thigh) / max(float(np.linalg.norm(up) * np.linalg.norm(thigh)), 1e-9)
+    return cosine < np.cos(np.deg2rad(45))
+
+
+def _first_betas(model: BodyModel, config: BodyFitConfig) -> tuple[Tensor, float]:
+    """Shape to start from and its stature in metres: the mean, or the likeliest of the given stature."""
+    mean, per_beta = stature_of(model)
+    if config.height_m is None:
+        return torch.zeros_like(per_beta), mean
+    betas = per_beta * (config.height_m - mean) / per_beta.square().sum().clamp_min(1e-9)
+    return betas, config.height_m
+
+
+def stature_of(model: BodyModel) -> tuple[float, Tensor]:
+    """Stature of the mean shape in metres, and its change per shape coefficient (NB,)."""
+    y = model.v_template[:, 1]
+    top, bottom = int(y.argmax()), int(y.argmin())
+    return float(y[top] - y[bottom]), model.shapedirs[top, 1] - model.shapedirs[bottom, 1]
+
+
+def _terms(
+    evidence: Evidence,
+    camera: Camera,
+    model: BodyModel,
+    prior: PosePrior,
+    config: BodyFitConfig,
+    height_px: float,
+) -> tuple[Term[BodyView], ...]:
+    """The whole objective on one screen."""
+
+    def tensor(a: FloatArray) -> Tensor:
+        return torch.as_tensor(np.array(a)).to(model.v_template)
+
+    noise, K = tensor(evidence.noise), tensor(camera.K)
+    terms: list[Term[BodyView]] = [
+        Landmarks2D(
+            tensor(evidence.xy), tensor(evidence.trust_2d), noise, K, config.sigma_2d * height_px, config.robust_2d
+        ),
+        JointLimits(prior, np.deg2rad(config.limit_sigma_deg)),
+        UsualPose(prior, config.prior_weight),
+        UsualShape(config.shape_sigma, config.scale_log_sigma),
+    ]
+    if evidence.xyz is not None:
+        trust = tensor(evidence.trust_3d)
+        xyz = tensor(evidence.xyz)
+        terms.append(Landmarks3D(xyz, trust, noise, config.depth_noise, config.sigma_3d_m, config.robust_3d))
+    if config.height_m is not None:
+        mean, per_beta = stature_of(model)
+        terms.append(Stature(config.height_m, mean, per_beta, config.height_sigma_m))
+    return tuple(terms)
+
+
+def _plain(term: Term[BodyView]) -> Term[BodyView]:
+    """The term without its robust function, for the coarse stage: far starts must feel all landmarks."""
+    return term if term.robust is None else replace(term, robust=None)  # type: ignore[type-var]
+
+
+def _target_points(model: BodyModel, targets: Sequence[PointTarget]) -> BodyPoints:
+    width = max(len(t.vertex_ids) for t in targets)
+    idx = np.zeros((len(targets), width), dtype=np.int64)
+    w = np.zeros((len(targets), width))
+    for row, t in enumerate(targets):
+        idx[row, : len(t.vertex_ids)], w[row, : len(t.vertex_ids)] = t.vertex_ids, t.weights
+    chosen = model.indices(idx.reshape(-1)).view(idx.shape)
+    weights = torch.as_tensor(w).to(model.v_template)
+    return BodyPoints(model, chosen, weights, weights.new_zeros(len(targets), 52))
+
+
+def _result(problem: _Problem, state: FitState, basis: BodyEvidence, start: str) -> BodyFit:
+    """Everything worth knowing about a batch of one."""
+    model, camera = basis.model, basis.camera
+    view = BodyView.of(state, problem.points, problem.prior)
+    params = state.body.to_params(model.topology)[0]
+    used = problem.evidence.used
+    pixels = camera.project(view.points[0, : len(used)].cpu().numpy())
+    error = float(np.nanmedian(np.linalg.norm(pixels - problem.evidence.xy, axis=1)[used]))
+    mean, per_beta = stature_of(model)
+    stature = mean + float(state.body.betas[0] @ per_beta)
+    body = model.pose(params)
+    height_px = camera.focal[1] * stature / float(body.joints[0, 2])
+    reports: tuple[Any, ...] = tuple(report_term(term, view) for term in problem.terms)
+    return BodyFit(
+        params=params,
+        body=body,
+        landmark_error_px=error,
+        person_height_px=height_px,
+        evidence=basis,
+        reports=reports,
+        unseen=problem.evidence.unseen,
+        flags=_flags(problem, basis, error / height_px),
+        start=start,
+        cost=sum(r.cost for r in reports),
+        stature_m=stature,
+        detector_log_scale=float(state.log_scale[0]),
+    )
+
+
+def _flags(problem: _Problem, basis: BodyEvidence, relative_error: float) -> tuple[str, ...]:
+    flags = []
+    unseen = set(problem.evidence.unseen)
+    if {"left_leg", "right_leg"} <= unseen:
+        pose = "sitting" if _legs_sit(problem.evidence, basis.config) else "standing"
+        flags.append(f"the legs are not seen: they are given a {pose} pose (unseen_legs='sit' or 'stand' decides it)")
+        unseen -= {"left_leg", "right_leg"}
+    if unseen:
+        flags.append(f"not seen, so posed as people usually are: {', '.join(sorted(unseen)).replace('_', ' ')}")
+    if basis.config.height_m is None:
+        flags.append("the person's stature was assumed, so depth and size of the scene are known to about 10 percent")
+    if basis.camera.source == "default":
+        flags.append("the focal length was assumed (50 mm equivalent), so depth is uncertain")
+    if relative_error > 0.02:
+        flags.append(f"the body misses its landmarks by {100 * relative_error:.1f} percent of its height: look at it")
+    return tuple(flags)
