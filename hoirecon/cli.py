@@ -17,7 +17,6 @@ import tyro
 from hoirecon.errors import HoireconError, InputError
 
 if TYPE_CHECKING:
-    from hoirecon.camera import Camera
     from hoirecon.reconstruction import ObjectRequest, ReconstructConfig
     from hoirecon.scene import Scene
 
@@ -63,6 +62,10 @@ class Reconstruct:
     """The person's stature in metres, if known: it sets the scale of the scene."""
     body: Path | None = None
     """Your own SMPL-H file (.npz or .pkl); by default the free body."""
+    detector_weights: Path | None = None
+    """Folder of an OWL-ViT or OWLv2 model: finds the object by its name, so that no box is needed."""
+    detector_adapter: Path | None = None
+    """LoRA adapter of that model (peft)."""
     sam_checkpoint: Path | None = None
     """Segment Anything checkpoint: segments by SAM instead of GrabCut."""
     rotations: int = 256
@@ -89,9 +92,11 @@ class Reconstruct:
         return reconstruct(
             self.image,
             requests,
-            camera=self._camera(),
+            focal_px=self.focal_px,
+            focal_35mm=self.focal_35mm,
             person="auto" if self.person is None else self.person,
             body_model=load_body(self.body) if self.body else None,
+            box_finder=self._box_finder(),
             segmenter=self._segmenter(),
             config=self._config(),
             progress=not self.quiet,
@@ -113,6 +118,8 @@ class Reconstruct:
             raise InputError("points, strokes and --object-mesh go with one --object; give boxes or masks for several")
         boxes: list[Any] = [parse_box(text) for text in self.object_box]
         masks: list[Any] = list(self.object_mask)
+        if not boxes and not masks and self.detector_weights:
+            return [ObjectRequest(name) for name in self.object]
         if (len(boxes) or len(masks)) != len(self.object) or (boxes and masks):
             raise InputError(
                 f"{len(self.object)} objects need as many --object-box, or as many --object-mask; "
@@ -133,13 +140,12 @@ class Reconstruct:
         box = _only(self.object_box, "--object-box")
         return MaskPrompt(parse_box(box) if box else None, points, negative, tuple(strokes))
 
-    def _camera(self) -> Camera | None:
-        from hoirecon.perception.cameras import camera_for
-        from hoirecon.perception.images import read_image
-
-        if self.focal_px is None and self.focal_35mm is None:
+    def _box_finder(self) -> Any:
+        if self.detector_weights is None:
             return None
-        return camera_for(read_image(self.image), focal_px=self.focal_px, focal_35mm=self.focal_35mm)
+        from hoirecon.perception.text_boxes import TextBoxFinder
+
+        return TextBoxFinder(self.detector_weights, self.detector_adapter)
 
     def _segmenter(self) -> Any:
         if self.sam_checkpoint is None:
@@ -269,7 +275,7 @@ def main(args: Sequence[str] | None = None) -> None:
 def run(args: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code; mendable errors are one sentence on stderr and code 2."""
     command: Any = tyro.cli(
-        Command,  # type: ignore[arg-type]
+        Command,
         prog="hoirecon",
         args=args,
         description="Human-object interaction reconstruction from one photograph.",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hoirecon.arrays import FloatArray
+from hoirecon.arrays import ByteArray, FloatArray
 from hoirecon.camera import Camera
 from hoirecon.contact.geometric import GeometricConfig, GeometricContact
 from hoirecon.contact.protocols import ContactEstimate, ContactEstimator, ContactObject, PartPair
@@ -27,12 +27,14 @@ from hoirecon.fitting.body_types import BodyFit, BodyFitConfig, PointTarget
 from hoirecon.fitting.object_fit import FitConfig, ObjectFit, ObjectToFit, fit_objects
 from hoirecon.mesh import Mesh
 from hoirecon.observation import Box, Observation
+from hoirecon.perception.images import read_image
 from hoirecon.perception.observe import observe
 from hoirecon.perception.protocols import MaskPrompt
 from hoirecon.scene import Measure, Scene, SceneObject, ScenePair
 
 if TYPE_CHECKING:
     from hoirecon.perception.protocols import PersonDetector, Segmenter
+    from hoirecon.perception.text_boxes import TextBoxFinder
 
 
 @dataclass(frozen=True)
@@ -96,9 +98,12 @@ def reconstruct(
     object_prompt: MaskPrompt | None = None,
     object_mesh: Mesh | str | Path | None = None,
     camera: Camera | None = None,
+    focal_px: float | None = None,
+    focal_35mm: float | None = None,
     person: str | int | Box = "auto",
     body_model: BodyModel | None = None,
     contact: ContactEstimator | None = None,
+    box_finder: TextBoxFinder | None = None,
     detector: PersonDetector | str = "blazepose",
     segmenter: Segmenter | str = "grabcut",
     config: ReconstructConfig | None = None,
@@ -115,9 +120,12 @@ def reconstruct(
         object_prompt: box, points and strokes.
         object_mesh: the object's own mesh; None takes the default mesh of the category.
         camera: intrinsics; None takes the file's EXIF or assumes a 50 mm-equivalent lens, and the scene says which.
+        focal_px: focal length in pixels, if that is all that is known of the camera.
+        focal_35mm: or the 35 mm-equivalent focal length in millimetres.
         person: ``auto`` takes the person who touches the object's region; or an index, or a box.
         body_model: SMPL-H-layout model; None takes the free body.
         contact: estimator of contact; None takes :class:`~hoirecon.contact.geometric.GeometricContact`.
+        box_finder: finds the boxes of objects that come without one, by their names.
         detector: person detector, or its name.
         segmenter: object segmenter, or its name.
         config: settings of every stage; None takes the defaults.
@@ -132,20 +140,28 @@ def reconstruct(
     """
     config = config or ReconstructConfig()
     requests = _requests(objects, object_box, object_mask, object_prompt, object_mesh)
-    things = [_thing(request) for request in requests]  # before any work: an unknown name must not cost a minute
+    # Before any work: an unknown name or a missing box must not cost a minute.
+    things = [_thing(request) for request in requests]
+    for request in requests if box_finder is None else []:
+        request.where()
     clock = _Clock(progress, total=4 + config.rounds)
     with clock.stage("looking at the photograph"):
         model = body_model or load_body()
+        picture = read_image(image)
+        requests, notes = _located(requests, picture.rgb, box_finder)
         observation = observe(
-            image,
+            picture,
             [request.where() for request in requests],
             camera=camera,
+            focal_px=focal_px,
+            focal_35mm=focal_35mm,
             person=person,
             detector=detector,
             segmenter=segmenter,
         )
+        observation = observation.replace(notes=(*notes, *observation.notes))
     with clock.stage("fitting the body"):
-        fit = fit_body(_keypoints(observation), observation.camera, model, config.body, observation.person_mask)
+        fit = fit_body(observation, body_model=model, config=config.body)
     estimator = contact or GeometricContact(model, config.contact)
     with clock.stage("estimating contact"):
         estimates = _estimate(estimator, observation, fit, things)
@@ -187,8 +203,23 @@ def _requests(
     return requests
 
 
+def _located(
+    requests: list[ObjectRequest], image: ByteArray, finder: TextBoxFinder | None
+) -> tuple[list[ObjectRequest], list[str]]:
+    """The requests with a place each; those without one are looked for by name."""
+    notes, located = [], []
+    for request in requests:
+        if finder is not None and request.box is None and request.mask is None and request.prompt is None:
+            found = finder.find(image, request.name, most=1)
+            if not found:
+                raise InputError(f"no {request.name} was found in the photograph by name: give its box or mask")
+            notes.append(f"the box of the {request.name} was found by its name (score {found[0].score:.2f})")
+            request = replace(request, box=found[0].box)
+        located.append(request)
+    return located, notes
+
+
 def _thing(request: ObjectRequest) -> _Thing:
-    request.where()
     if request.mesh is not None:
         return _own_thing(request)
     obj = load_object(request.name)
@@ -222,12 +253,6 @@ def _usual_up(group: str) -> tuple[float, float, float] | None:
 # ---------------------------------------------------------------------------------------------------------- the stages
 
 
-def _keypoints(observation: Observation) -> Any:
-    if observation.keypoints is None:
-        raise InputError("the observation has no landmarks of a person: the body cannot be fitted")
-    return observation.keypoints
-
-
 def _estimate(
     estimator: ContactEstimator, observation: Observation, fit: BodyFit, things: Sequence[_Thing]
 ) -> list[ContactEstimate]:
@@ -245,7 +270,7 @@ def _close_hands(
     grip = {side: max(e.hand_grip[side] for e in estimates) for side in ("left", "right")}
     if max(grip.values()) < 0.5:
         return fit
-    return fit_body(_keypoints(observation), observation.camera, model, config.body, observation.person_mask, grip=grip)
+    return fit_body(observation, body_model=model, config=config.body, grip=grip)
 
 
 def _fit_objects(
