@@ -1,0 +1,107 @@
+"""The photograph beside the photograph with the fitted scene laid over it: the first thing to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hoirecon.arrays import ByteArray, FloatArray
+from hoirecon.scene import Scene
+from hoirecon.views.canvas import LegendEntry, draw_outlines, ink, outlines, over, resize, sheet
+from hoirecon.views.look import part_colors, part_names, scene_surfaces
+from hoirecon.views.palette import from_hex, stronger
+from hoirecon.views.raycast import Light, cast_rays, downsample, shade
+from hoirecon.views.surface import Surface
+
+PANEL = 960
+"""Longer side of each of the two pictures, pixels."""
+OPACITY = 0.78
+"""How much of the photograph the fitted surfaces hide."""
+SUPERSAMPLE = 2
+
+MASK_COLOR = from_hex("#ffffff")
+SEEN_COLOR = from_hex("#14a37f")
+FIT_COLOR = from_hex("#d6336c")
+MIN_CONFIDENCE = 0.3
+"""Landmarks below this confidence are not drawn."""
+
+
+def overlay_picture(
+    scene: Scene, landmarks_cam: FloatArray | None = None, surfaces: Sequence[Surface] | None = None
+) -> ByteArray:
+    """Draw the photograph beside the photograph under the fitted bodies and objects.
+
+    White lines are the masks' outlines, coloured lines the fitted silhouettes (where nothing stands before them); dots are
+    detected landmarks, joined to where the fitted body has them.
+
+    Args:
+        scene: what to draw.
+        landmarks_cam: (L, 3) the fitted body's landmarks in the order of the detected ones, metres, frame ``cam``; None
+            draws the detected ones alone.
+        surfaces: what :func:`~hoirecon.views.look.scene_surfaces` gave, to not compute it twice.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    from PIL import Image, ImageDraw
+
+    seen = scene.observation
+    scale = PANEL / max(seen.size)
+    width, height = (max(1, round(side * scale)) for side in (seen.camera.width, seen.camera.height))
+    fine = seen.camera.resized(width * SUPERSAMPLE, height * SUPERSAMPLE)
+    parts = list(scene_surfaces(scene) if surfaces is None else surfaces)
+    hits = cast_rays(parts, fine)
+    drawn = downsample(shade(hits, parts, fine, Light()), 1)
+    photo = resize(seen.image, fine.width, fine.height)
+    page = Image.fromarray(over(drawn, photo, OPACITY))
+    draw = ImageDraw.Draw(page)
+    for index, color in enumerate(part_colors(scene)):
+        draw_outlines(draw, outlines(hits.surface == index), stronger(color), 2 * SUPERSAMPLE)
+    pixel = scale * SUPERSAMPLE
+    for mask in _masks(scene):
+        draw_outlines(draw, outlines(mask, pixel), MASK_COLOR, SUPERSAMPLE + 1)
+    _draw_landmarks(draw, scene, landmarks_cam, pixel)
+    blended = resize(np.asarray(page), width, height)
+    panels = [("photograph", resize(seen.image, width, height)), ("fitted scene over it", blended)]
+    return sheet([panels], legend=_legend(scene, landmarks_cam))
+
+
+def _masks(scene: Scene) -> list[Any]:
+    person = scene.observation.person_mask
+    return ([] if person is None else [person]) + list(scene.observation.object_masks)
+
+
+def _draw_landmarks(draw: Any, scene: Scene, landmarks_cam: FloatArray | None, pixel: float) -> None:
+    points = scene.observation.keypoints
+    if points is None:
+        return
+    sure = points.confidence >= MIN_CONFIDENCE
+    found = points.xy * pixel
+    if landmarks_cam is not None and len(landmarks_cam) == len(found):
+        fitted = scene.camera.project(landmarks_cam) * pixel
+        for k in np.flatnonzero(sure & np.isfinite(fitted).all(axis=1)):
+            draw.line((*map(float, found[k]), *map(float, fitted[k])), fill=ink(FIT_COLOR), width=2 * SUPERSAMPLE)
+            _dot(draw, fitted[k], 2.5 * SUPERSAMPLE, FIT_COLOR)
+    for k in np.flatnonzero(sure):
+        _dot(draw, found[k], 4.2 * SUPERSAMPLE, MASK_COLOR)
+        _dot(draw, found[k], 3.0 * SUPERSAMPLE, SEEN_COLOR)
+
+
+def _dot(draw: Any, centre: FloatArray, radius: float, color: FloatArray) -> None:
+    x, y = (float(v) for v in centre)
+    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=ink(color))
+
+
+def _legend(scene: Scene, landmarks_cam: FloatArray | None) -> list[LegendEntry]:
+    names, colors = part_names(scene), part_colors(scene)
+    entries = [LegendEntry(name, color) for name, color in zip(names, colors, strict=True)]
+    entries.append(LegendEntry("fitted outline (in each one's colour)", stronger(colors[0]), "line"))
+    if _masks(scene):
+        entries.append(LegendEntry("mask of the photograph (white line)", from_hex("#c9c9c9"), "line"))
+    if scene.observation.keypoints is not None:
+        entries.append(LegendEntry("landmark found", SEEN_COLOR, "dot"))
+        if landmarks_cam is not None:
+            entries.append(LegendEntry("same landmark on the fitted body", FIT_COLOR, "dot"))
+    return entries
