@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import roma
@@ -21,6 +21,9 @@ from hoirecon.body_params import BodyParams
 from hoirecon.data.body.skeleton import JOINT_NAMES, NUM_JOINTS, PARENTS, ancestors
 from hoirecon.errors import InputError, TopologyError
 from hoirecon.scene import SceneBody
+
+if TYPE_CHECKING:
+    from hoirecon.data.body.parts import BodyParts
 
 
 @dataclass(frozen=True)
@@ -274,6 +277,13 @@ class BodyModel:
         """(V, 3) mean shape in the rest pose, numpy."""
         verts: FloatArray = self.v_template.detach().cpu().numpy().astype(np.float64)
         return verts
+
+    @cached_property
+    def parts(self) -> BodyParts:
+        """Named parts per vertex, e.g. ``model.parts.verts_of("left_palm")``; see :mod:`hoirecon.data.body.parts`."""
+        from hoirecon.data.body.parts import body_parts
+
+        return body_parts(self)
 
     @cached_property
     def _double(self) -> BodyModel:

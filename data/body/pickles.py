@@ -81,10 +81,10 @@ class _Sparse(_Stub):
     def resolve(self) -> Array:
         state = self.state if isinstance(self.state, dict) else {}
         shape = resolve(state.get("_shape", state.get("shape")))
-        parts = [resolve(state.get(k)) for k in ("indptr", "indices", "data")]
-        if not all(isinstance(p, np.ndarray) and p.ndim == 1 for p in parts) or len(_sizes(shape)) != 2:
+        indptr, indices, data = (resolve(state.get(k)) for k in ("indptr", "indices", "data"))
+        if not all(isinstance(p, np.ndarray) and p.ndim == 1 for p in (indptr, indices, data)):
             raise InputError("it holds a sparse matrix without its numbers")
-        return _dense(*parts, _sizes(shape), self.column_major)
+        return _dense(indptr, indices, data, _sizes(shape), self.column_major)
 
 
 class _SparseRows(_Sparse):
@@ -108,7 +108,7 @@ class _ChumpySelect(_Stub):
         state = self.state if isinstance(self.state, dict) else {}
         if not {"a", "idxs"} <= set(state):
             raise InputError("it holds a chumpy selection without its parts: save the model as .npz first")
-        picked = np.ravel(resolve(state["a"]))[np.asarray(resolve(state["idxs"]))]
+        picked: Array = np.ravel(resolve(state["a"]))[np.asarray(resolve(state["idxs"]))]
         shape = resolve(state.get("preferred_shape"))
         return picked if shape is None else picked.reshape(_sizes(shape))
 
@@ -208,8 +208,10 @@ def _array(raw: Any, dtype: Any, shape: Any, order: Any) -> Array:
 
 
 def _dense(indptr: Array, indices: Array, data: Array, shape: tuple[int, ...], column_major: bool) -> Array:
+    if len(shape) != 2:
+        raise InputError(f"it holds a sparse matrix of shape {shape}")
     lines, width = (shape[1], shape[0]) if column_major else shape
-    counts = np.diff(indptr.astype(np.int64))
+    counts: npt.NDArray[np.int64] = indptr[1:].astype(np.int64) - indptr[:-1].astype(np.int64)
     fits = (
         len(indptr) == lines + 1
         and len(indices) == len(data) == counts.sum()
