@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hoirecon.arrays import FloatArray
+from hoirecon.arrays import BoolArray, FloatArray
 from hoirecon.camera import Camera
 from hoirecon.data.body.jacobian import BodyPoints, points_of_landmarks
 from hoirecon.data.body.landmarks import body_landmarks
@@ -73,7 +73,8 @@ def fit_body(
     keypoints: Keypoints | Observation,
     camera: Camera | None = None,
     body_model: BodyModel | None = None,
-    config: BodyFitConfig = BodyFitConfig(),
+    config: BodyFitConfig | None = None,
+    person_mask: BoolArray | None = None,
     *,
     grip: Mapping[str, float] | None = None,
 ) -> BodyFit:
@@ -83,7 +84,8 @@ def fit_body(
         keypoints: landmarks, or an observation that has them (then ``camera`` may be left out).
         camera: intrinsics of the image in which the landmarks are pixels.
         body_model: the body; default: the free body.
-        config: noise, priors and starts.
+        config: noise, priors and starts; None takes the defaults.
+        person_mask: (H, W) visible pixels of the person; the body's outline is then drawn to it gently.
         grip: how far each hand is closed, ``{"left": 0..1, "right": 0..1}``; default: idle hands.
 
     Returns:
@@ -93,6 +95,7 @@ def fit_body(
         InputError: no keypoints, another layout, or too little of the person seen.
     """
     keypoints, camera = _inputs(keypoints, camera)
+    config = config or BodyFitConfig()
     model = (body_model if body_model is not None else _free_body()).to(dtype=torch.float64)
     evidence = gather_evidence(keypoints, camera, model, config)
     hands = _hands(model, config, grip or {})

@@ -69,8 +69,10 @@ class BodyFitConfig:
     """Most steps of the solver per start in the final stage."""
 
     def __post_init__(self) -> None:
-        positive = ("sigma_2d", "robust_2d", "sigma_3d_m", "depth_noise", "robust_3d", "scale_log_sigma",
-                    "shape_sigma", "height_sigma_m", "prior_weight", "limit_sigma_deg", "yaw_starts", "iterations")  # fmt: skip
+        positive = (
+            *("sigma_2d", "robust_2d", "sigma_3d_m", "depth_noise", "robust_3d", "scale_log_sigma", "shape_sigma"),
+            *("height_sigma_m", "prior_weight", "limit_sigma_deg", "yaw_starts", "iterations"),
+        )
         bad = [name for name in positive if not getattr(self, name) > 0]
         if bad:
             raise InputError(

@@ -1,0 +1,285 @@
+"""Contact without weights: from the posed body, the object's mask and what people typically do with such a thing.
+
+1. :mod:`hoirecon.contact.proximity` measures how the body lies to the mask in the image.
+2. :mod:`hoirecon.contact.interactions` weighs the category's typical interactions against one another and none.
+3. Here the winners' probability is laid on the vertices: on the side of each body part that can touch, falling off with
+   the distance to the object, and on the object's part that belongs to it.
+
+It is the default until the user gives a learned estimator, and a baseline for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from hoirecon.arrays import FloatArray, IntArray
+from hoirecon.contact.interactions import (
+    GENERIC_GROUPS,
+    HAND_MEMBERS,
+    NONE,
+    PartView,
+    ScoreConfig,
+    group_of,
+    look_at,
+    part_probability,
+    score_interactions,
+    vertex_nearness,
+)
+from hoirecon.contact.protocols import WHOLE, ContactEstimate, ContactObject, PartPair
+from hoirecon.contact.proximity import Proximity, measure
+from hoirecon.contact_map import ContactMap
+from hoirecon.data.body.model import BodyModel
+from hoirecon.data.body.parts import BodyParts
+from hoirecon.data.body.skeleton import joint_index
+from hoirecon.errors import InputError, TopologyError
+from hoirecon.observation import Observation
+from hoirecon.pose import ObjectPose
+from hoirecon.scene import SceneBody
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class GeometricConfig:
+    """Settings of the estimator."""
+
+    score: ScoreConfig = field(default_factory=ScoreConfig)
+    """How interactions are weighed."""
+    vertex_sigma_m: float = 0.06
+    """Fall-off within a part: a vertex so far (in the image) from the object than the part's nearest counts 0.6."""
+    wrong_side: float = 0.15
+    """Factor for vertices of a part on the side where the object cannot be: back of the hand, far side of the chest."""
+    pose_sigma_m: float = 0.04
+    """If the object's pose is known: fall-off with the distance between body and object in space, metres."""
+    least: float = 0.25
+    """Pairs of parts less probable than this are not reported; vertices keep their values."""
+    ambiguous: float = 0.2
+    """Two interactions nearer than this in probability are reported as ambiguous."""
+    generic_prior: float = 0.25
+    """Probability before looking that a part touches an object of unknown kind; hands have twice the odds."""
+
+
+@dataclass(frozen=True)
+class GeometricContact:
+    """Estimates contact from geometry and common sense; a :class:`~hoirecon.contact.protocols.ContactEstimator`.
+
+    Example::
+
+        estimator = GeometricContact(body_model)
+        estimate = estimator.estimate(observation, fit.body, ContactObject.of(load_object("barbell")))
+    """
+
+    body_model: BodyModel
+    """Gives the names of the parts and the side of hand and foot that touches."""
+    config: GeometricConfig = field(default_factory=GeometricConfig)
+
+    @property
+    def name(self) -> str:
+        """``geometric``."""
+        return "geometric"
+
+    def estimate(
+        self,
+        observation: Observation,
+        body: SceneBody,
+        obj: ContactObject,
+        pose: ObjectPose | None = None,
+        object_index: int = 0,
+    ) -> ContactEstimate:
+        """Estimate contact; see :class:`~hoirecon.contact.protocols.ContactEstimator`.
+
+        Raises:
+            TopologyError: the body is not of this estimator's body model.
+            InputError: the observation has no such object mask, or it is empty.
+        """
+        self._check(observation, body, object_index)
+        near = measure(body, observation.camera, observation.object_masks[object_index], observation.person_mask)
+        nearness = vertex_nearness(near, self.config.score)
+        views = self._views(nearness, near, body)
+        scores, pairs = self._pairs(views, body, obj)
+        return ContactEstimate(
+            body=self._on_body(pairs, near, body, obj, pose),
+            object=self._on_object(pairs, body, obj, pose),
+            pairs=tuple(p for p in pairs if p.probability >= self.config.least),
+            interaction=max((n for n in scores if n != NONE), key=lambda n: scores[n], default=NONE)
+            if scores[NONE] < 0.5
+            else NONE,
+            scores={n: p for n, p in scores.items() if n != NONE},
+            flags=self._flags(scores, obj),
+        )
+
+    # ------------------------------------------------------------------------------------------------ what is likely
+
+    def _check(self, observation: Observation, body: SceneBody, object_index: int) -> None:
+        model = self.body_model
+        if body.topology != model.topology or len(body.verts) != model.num_verts:
+            raise TopologyError(
+                f"the body is '{body.topology}' with {len(body.verts)} vertices, but this estimator was made for "
+                f"'{model.topology}' with {model.num_verts}: make it from the model the body was posed with"
+            )
+        if not 0 <= object_index < len(observation.object_masks):
+            raise InputError(
+                f"there is no mask of object {object_index}: the observation has {len(observation.object_masks)} "
+                f"object masks; segment the object first"
+            )
+        if not observation.object_masks[object_index].any():
+            raise InputError(f"the mask of object {object_index} is empty: mark the object's visible pixels")
+
+    @cached_property
+    def _parts(self) -> BodyParts:
+        return self.body_model.parts
+
+    @cached_property
+    def _voters(self) -> dict[str, IntArray]:
+        """Voter -> its vertices."""
+        groups: dict[str, list[str]] = {}
+        for part in self._parts.names:
+            groups.setdefault(group_of(part), []).append(part)
+        found = {voter: self._parts.verts_of(*parts) for voter, parts in groups.items()}
+        return {voter: ids for voter, ids in found.items() if len(ids)}
+
+    def _views(self, nearness: FloatArray, near: Proximity, body: SceneBody) -> dict[str, PartView]:
+        base, slope = self.config.score.background
+        inside = near.in_image
+        average = float(nearness[inside].mean()) if inside.any() else 0.0
+        background = min(base + slope * average, 0.9)
+        return {
+            voter: look_at(ids, nearness, near, body, background, self.config.score)
+            for voter, ids in self._voters.items()
+        }
+
+    def _pairs(
+        self, views: Mapping[str, PartView], body: SceneBody, obj: ContactObject
+    ) -> tuple[dict[str, float], list[PartPair]]:
+        """Probability of each interaction, and of each pair of parts over all interactions."""
+        interactions = obj.category.interactions if obj.category is not None else {}
+        if not interactions:
+            return self._generic(views)
+        size = obj.category.size_median if obj.category is not None else obj.mesh.diagonal
+        named = {name: [b for b, _ in pairs] for name, pairs in interactions.items()}
+        scores = score_interactions(named, views, size, _hips_flexed(body), self.config.score)
+        total: dict[Pair, float] = {}
+        for name, pairs in interactions.items():
+            for part, object_part in dict.fromkeys(pairs):
+                voter = group_of(part)
+                if name in scores and voter in views:
+                    p = scores[name] * part_probability(views[voter], self.config.score)
+                    total[part, object_part] = total.get((part, object_part), 0.0) + p
+        return scores, _sorted_pairs(total)
+
+    def _generic(self, views: Mapping[str, PartView]) -> tuple[dict[str, float], list[PartPair]]:
+        """Each part by itself, against the whole surface, where nothing is known about the object."""
+        total: dict[Pair, float] = {}
+        for voter, view in views.items():
+            bare = voter.removeprefix("left_").removeprefix("right_")
+            if bare in GENERIC_GROUPS:
+                odds = view.ratio * self.config.generic_prior / (1 - self.config.generic_prior)
+                odds *= 2 if bare == "hand" else 1
+                for part in [p for p in self._parts.names if group_of(p) == voter]:
+                    total[part, WHOLE] = odds / (1 + odds)
+        none = float(np.prod([1 - p for p in {group_of(b): p for (b, _), p in total.items()}.values()]))
+        return {NONE: none}, _sorted_pairs(total)
+
+    # -------------------------------------------------------------------------------------------------- on the surfaces
+
+    def _on_body(
+        self, pairs: Sequence[PartPair], near: Proximity, body: SceneBody, obj: ContactObject, pose: ObjectPose | None
+    ) -> ContactMap:
+        by_part: dict[str, float] = {}
+        for pair in pairs:  # a part that touches two places of the object touches at least as surely as either
+            by_part[pair.body_part] = max(by_part.get(pair.body_part, 0.0), pair.probability)
+        probability = np.zeros(len(body.verts))
+        surface = None if pose is None else pose.apply(obj.mesh.verts)
+        for part, p in by_part.items():
+            ids = self._parts.verts_of(part) if part in self._parts.names else np.zeros(0, dtype=np.int64)
+            if len(ids):
+                fall = self._fall_off(ids, near) if surface is None else self._from_surface(body.verts[ids], surface)
+                probability[ids] = p * fall * self._side(part, ids, near)
+        return ContactMap(probability, body.topology, self.name)
+
+    def _fall_off(self, ids: IntArray, near: Proximity) -> FloatArray:
+        """(N,) 1 at the part's vertices nearest to the object in the image, less farther away."""
+        distance = np.minimum(near.distance_m, near.hidden_distance_m)[ids]
+        beyond = distance - np.quantile(distance, 0.1)
+        return np.asarray(np.exp(-0.5 * (np.maximum(beyond, 0) / self.config.vertex_sigma_m) ** 2))
+
+    def _from_surface(self, verts: FloatArray, surface: FloatArray) -> FloatArray:
+        from scipy.spatial import cKDTree
+
+        distance = cKDTree(surface).query(verts)[0]
+        return np.asarray(np.exp(-0.5 * (distance / self.config.pose_sigma_m) ** 2))
+
+    def _side(self, part: str, ids: IntArray, near: Proximity) -> FloatArray:
+        """(N,) 1 on the side of a part that can touch, ``wrong_side`` on the other.
+
+        Fingers and soles touch with the side that looks down in the T-pose. Elsewhere the camera decides: where the
+        object is seen over a part, it touches the side towards the camera; where the part hides it, the other.
+        """
+        bare = part.removeprefix("left_").removeprefix("right_")
+        if bare in HAND_MEMBERS or bare in ("sole", "toes"):
+            cosine = -self._rest_normals[ids, 1]
+            cosine = cosine + (0.35 if bare in ("thumb", "toes") else 0.0)  # a thumb's pad looks forwards as well
+        elif near.on_mask[ids].any():
+            cosine = near.towards_camera[ids]
+        elif (near.distance_m[ids] > near.hidden_distance_m[ids] + 0.01).mean() > 0.5:
+            cosine = -near.towards_camera[ids]
+        else:
+            return np.ones(len(ids))
+        rise = np.clip(0.5 + 2.5 * cosine, 0.0, 1.0)
+        return np.asarray(self.config.wrong_side + (1 - self.config.wrong_side) * rise)
+
+    @cached_property
+    def _rest_normals(self) -> FloatArray:
+        from hoirecon.mesh import Mesh
+
+        return Mesh(self.body_model.rest_verts, self.body_model.faces).vert_normals
+
+    def _on_object(
+        self, pairs: Sequence[PartPair], body: SceneBody, obj: ContactObject, pose: ObjectPose | None
+    ) -> ContactMap:
+        probability = np.zeros(len(obj.mesh.verts))
+        surface = None if pose is None else pose.apply(obj.mesh.verts)
+        for pair in pairs:
+            ids = obj.part_verts(pair.object_part)
+            fall = np.ones(len(ids))
+            if surface is not None and pair.body_part in self._parts.names:
+                fall = self._from_surface(surface[ids], body.verts[self._parts.verts_of(pair.body_part)])
+            probability[ids] = np.maximum(probability[ids], pair.probability * fall)
+        return ContactMap(probability, obj.mesh.topology, self.name)
+
+    def _flags(self, scores: Mapping[str, float], obj: ContactObject) -> tuple[str, ...]:
+        flags = []
+        ranked = sorted(((p, n) for n, p in scores.items() if n != NONE), reverse=True)
+        if scores.get(NONE, 0.0) > 0.5:
+            flags.append(f"nothing of the person seems to touch {obj.mesh.name}: no contact was assumed")
+        elif len(ranked) > 1 and ranked[0][0] - ranked[1][0] < self.config.ambiguous:
+            flags.append(f"two interactions are about equally likely: {ranked[0][1]} and {ranked[1][1]}")
+        if obj.category is None:
+            flags.append("the object's category is unknown: contact was judged part by part, anywhere on its surface")
+        elif not obj.parts:
+            flags.append("the mesh has no named parts: contact may be anywhere on its surface")
+        return tuple(flags)
+
+
+def _sorted_pairs(total: Mapping[Pair, float]) -> list[PartPair]:
+    pairs = [PartPair(b, o, min(p, 1.0)) for (b, o), p in total.items()]
+    return sorted(pairs, key=lambda pair: -pair.probability)
+
+
+def _hips_flexed(body: SceneBody) -> bool:
+    """Whether either thigh is bent by at least 40 degrees from the line of the trunk."""
+    at = {name: body.joints[joint_index(name)] for name in ("pelvis", "spine3", *_LEGS)}
+    trunk = at["spine3"] - at["pelvis"]
+    for side in ("left", "right"):
+        thigh = at[f"{side}_knee"] - at[f"{side}_hip"]
+        cosine = -float(trunk @ thigh) / max(float(np.linalg.norm(trunk) * np.linalg.norm(thigh)), 1e-9)
+        if cosine < np.cos(np.deg2rad(40)):
+            return True
+    return False
+
+
+_LEGS = ("left_hip", "right_hip", "left_knee", "right_knee")

@@ -1,0 +1,156 @@
+"""Which typical interaction is going on: each is a hypothesis that some parts of the body are at the object.
+
+Every group of parts (a hand, a foot, the upper back) votes by a likelihood ratio: how near it lies to the object's
+mask against how near a part that has nothing to do with the object would lie. Parts nobody can see do not vote. An
+interaction whose parts are farther apart in space than the object is large loses by its excess; one that needs a bent
+hip (sitting) loses on a straight one. "None of them" is a hypothesis too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hoirecon.arrays import FloatArray, IntArray
+from hoirecon.contact.proximity import Proximity
+from hoirecon.scene import SceneBody
+
+NONE = ""
+"""Name of the hypothesis that nothing touches."""
+
+GENERIC_GROUPS = ("hand", "foot", "forearm", "buttock", "thigh_front", "thigh_back", "upper_back", "lower_back",
+                  "belly", "chest", "shoulder", "head", "hip")  # fmt: skip
+"""Parts asked about when the object's category says nothing."""
+
+HAND_MEMBERS = ("palm", "thumb", "index_finger", "middle_finger", "ring_finger", "pinky_finger")
+FOOT_MEMBERS = ("sole", "toes")
+TRUNK = ("upper_back", "lower_back", "neck_back", "chest", "belly", "shoulder", "hip", "ear", "head", "face")
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    """How nearness becomes a vote."""
+
+    near_sigma_m: float = 0.05
+    """Distance to the mask at which a vertex counts as 0.6 near; the error to be expected of a body fit, metres."""
+    hidden_discount: float = 0.8
+    """Worth of being where the object may be hidden, against where it is seen."""
+    part_share: float = 0.25
+    """A part is as near as its nearest so many vertices are on average."""
+    background: tuple[float, float] = (0.2, 0.7)
+    """Nearness of unrelated parts: 0.2 plus 0.7 of the whole body's: before a bed that fills the image all is near."""
+    floor: float = 0.05
+    """Least nearness a part can have: landmarks fail, so no single part rules an interaction out."""
+    trunk_weight: float = 0.5
+    """Weight of the vote of parts of trunk and head, which neighbour one another, against that of a hand."""
+    spread_sigma_m: float = 0.2
+    """Parts farther apart than the object is large by so much cost half a unit; depth is the least known."""
+    rank_cost: float = 0.15
+    """Cost per place in the category's list, whose first interaction is the most typical."""
+    none_bonus: float = 0.7
+    """Log-odds for "nothing touches" before looking."""
+    straight_cost: float = 2.0
+    """Cost of an interaction by buttocks if the hips are flexed by less than 40 degrees."""
+    part_prior: float = 0.7
+    """Probability before looking that a part takes part in its interaction when that goes on."""
+
+
+@dataclass(frozen=True)
+class PartView:
+    """A group of body parts as a voter."""
+
+    nearness: float
+    """0 to 1."""
+    ratio: float
+    """Likelihood of that nearness if the part touches over that if it does not; 1 if it cannot be seen."""
+    place: FloatArray
+    """(3,) metres, camera frame: mean of its vertices that are nearest to the mask."""
+
+
+def group_of(part: str) -> str:
+    """The voter that a part belongs to: palm and fingers vote as one hand.
+
+    Example:
+        >>> group_of("left_index_finger"), group_of("right_sole"), group_of("upper_back")
+        ('left_hand', 'right_foot', 'upper_back')
+    """
+    side, _, rest = part.partition("_")
+    if side in ("left", "right"):
+        if rest in HAND_MEMBERS:
+            return f"{side}_hand"
+        if rest in FOOT_MEMBERS:
+            return f"{side}_foot"
+    return part
+
+
+def vertex_nearness(near: Proximity, config: ScoreConfig) -> FloatArray:
+    """(V,) how near each vertex is to the object, 0 to 1."""
+    seen = np.exp(-0.5 * (near.distance_m / config.near_sigma_m) ** 2)
+    hidden = np.exp(-0.5 * (near.hidden_distance_m / config.near_sigma_m) ** 2)
+    nearness: FloatArray = np.maximum(seen, config.hidden_discount * hidden)
+    return nearness
+
+
+def look_at(
+    ids: IntArray, nearness: FloatArray, near: Proximity, body: SceneBody, background: float, config: ScoreConfig
+) -> PartView:
+    """One voter: the vertices ``ids`` of a group of parts."""
+    values = nearness[ids]
+    count = max(3, int(np.ceil(config.part_share * len(ids))))
+    best = ids[np.argsort(-values, kind="stable")[:count]]
+    place = body.verts[best].mean(axis=0)
+    value = max(float(nearness[best].mean()), config.floor)
+    if near.in_image[ids].mean() < 0.3:
+        return PartView(value, 1.0, place)  # cut off by the picture's border: says nothing
+    return PartView(value, value / background, place)
+
+
+def score_interactions(
+    interactions: Mapping[str, Sequence[str]],
+    views: Mapping[str, PartView],
+    size_m: float,
+    hips_flexed: bool,
+    config: ScoreConfig,
+) -> dict[str, float]:
+    """Probability of each interaction and of :data:`NONE`; they sum to one.
+
+    Args:
+        interactions: name -> body parts, the most typical first.
+        views: voter -> what is seen of it.
+        size_m: longest extent of the object, metres.
+        hips_flexed: whether the pose is a seated one.
+    """
+    logits = {NONE: config.none_bonus}
+    for rank, (name, parts) in enumerate(interactions.items()):
+        voters = [v for v in dict.fromkeys(group_of(p) for p in parts) if v in views]
+        if not voters:
+            continue
+        votes = sum(_weight(v, config) * np.log(views[v].ratio) for v in voters)
+        logits[name] = float(votes) - config.rank_cost * rank - _excess_cost([views[v] for v in voters], size_m, config)
+        if any("buttock" in p for p in parts) and not hips_flexed:
+            logits[name] -= config.straight_cost
+    top = max(logits.values())
+    odds = {name: float(np.exp(value - top)) for name, value in logits.items()}
+    total = sum(odds.values())
+    return {name: value / total for name, value in odds.items()}
+
+
+def part_probability(view: PartView, config: ScoreConfig) -> float:
+    """Probability that a part touches, given that its interaction goes on."""
+    odds = view.ratio * config.part_prior / (1 - config.part_prior)
+    return odds / (1 + odds)
+
+
+def _weight(voter: str, config: ScoreConfig) -> float:
+    bare = voter.removeprefix("left_").removeprefix("right_")
+    return config.trunk_weight if bare in TRUNK else 1.0
+
+
+def _excess_cost(views: Sequence[PartView], size_m: float, config: ScoreConfig) -> float:
+    """Cost of parts that lie farther apart than the object reaches; at most 3."""
+    near = [v for v in views if v.ratio > 1]
+    apart = max((float(np.linalg.norm(a.place - b.place)) for a in near for b in near), default=0.0)
+    excess = max(0.0, apart - size_m)
+    return min(0.5 * (excess / config.spread_sigma_m) ** 2, 3.0)
