@@ -25,7 +25,7 @@ def as_floats(value: Any, shape: Sequence[int | str], name: str) -> FloatArray:
         name: what to call the value in the error.
 
     Returns:
-        A float64 array that owns its memory and is not writeable, so that frozen types stay frozen.
+        A float64 array that owns its memory. It stays writeable: scipy and torch refuse or warn of read-only ones.
 
     Raises:
         InputError: wrong shape, not numbers, or NaN/infinity.
@@ -39,7 +39,7 @@ def as_floats(value: Any, shape: Sequence[int | str], name: str) -> FloatArray:
     if not np.isfinite(array).all():
         bad = int(np.size(array) - np.isfinite(array).sum())
         raise InputError(f"{name} holds {bad} values that are NaN or infinite: mend or drop them first")
-    return _freeze(array)
+    return array
 
 
 def as_ints(value: Any, shape: Sequence[int | str], name: str) -> IntArray:
@@ -50,7 +50,7 @@ def as_ints(value: Any, shape: Sequence[int | str], name: str) -> IntArray:
         raise InputError(f"{name} must be whole numbers, got fractions of dtype {raw.dtype}")
     if raw.dtype.kind not in "iuf":
         raise InputError(f"{name} must be whole numbers, got dtype {raw.dtype}")
-    return _freeze(raw.astype(np.int64))
+    return raw.astype(np.int64)
 
 
 def as_mask(value: Any, shape: Sequence[int | str], name: str) -> BoolArray:
@@ -64,11 +64,12 @@ def as_mask(value: Any, shape: Sequence[int | str], name: str) -> BoolArray:
         raw = raw[..., :3].max(axis=2)
     check_shape(raw, shape, name)
     if raw.dtype == np.bool_:
-        return _freeze(raw.copy())
+        return raw.copy()
     values = raw.astype(np.float64)
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > 255:
         raise InputError(f"{name} must hold bool, 0/1, 0/255 or probabilities, got {values.min()}..{values.max()}")
-    return _freeze(values > (0.5 if values.max() <= 1 else 127.5))
+    mask: BoolArray = values > (0.5 if values.max() <= 1 else 127.5)
+    return mask
 
 
 def as_image(value: Any, name: str = "image") -> ByteArray:
@@ -85,7 +86,7 @@ def as_image(value: Any, name: str = "image") -> ByteArray:
     check_shape(raw, ("H", "W", 3), name)
     if raw.dtype != np.uint8:
         raise InputError(f"{name} must be uint8 RGB in 0..255, got dtype {raw.dtype}: multiply by 255 and convert")
-    return _freeze(np.array(raw, dtype=np.uint8))
+    return np.array(raw, dtype=np.uint8)
 
 
 def check_shape(array: npt.NDArray[Any], shape: Sequence[int | str], name: str) -> None:
@@ -107,9 +108,4 @@ def _to_array(value: Any, dtype: Any, name: str) -> npt.NDArray[Any]:
         raise InputError(f"{name} must be an array of numbers, got {type(value).__name__} ({err})") from err
     if array.dtype.kind not in "biuf":
         raise InputError(f"{name} must be an array of numbers, got dtype {array.dtype}")
-    return array
-
-
-def _freeze(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    array.setflags(write=False)
     return array

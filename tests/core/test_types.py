@@ -100,9 +100,13 @@ class TestMesh:
         with pytest.raises(InputError, match=says):
             Mesh(verts, faces)
 
-    def test_fields_cannot_be_changed(self) -> None:
-        with pytest.raises(ValueError, match="read-only"):
-            Mesh(TETRA_V, TETRA_F).verts[0] = 1
+    def test_a_mesh_owns_its_arrays(self) -> None:
+        verts = TETRA_V.copy()
+        mesh = Mesh(verts, TETRA_F)
+        verts[0] = 7
+        assert mesh.verts[0].tolist() == [0, 0, 0]
+        with pytest.raises(AttributeError):
+            mesh.verts = verts  # type: ignore[misc]
 
 
 class TestContactMap:

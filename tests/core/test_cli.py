@@ -1,0 +1,144 @@
+"""The command line: every bad input ends in one sentence, exit code 2, and no half-written result."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hoirecon import cli
+from hoirecon.doctor import examine, report
+from hoirecon.errors import HoireconError
+
+
+@pytest.fixture
+def grey(tmp_path: Path) -> Path:
+    path = tmp_path / "grey.png"
+    Image.fromarray(np.full((120, 160, 3), 128, np.uint8)).save(path)
+    return path
+
+
+def _fails(args: list[str], says: str, capsys: pytest.CaptureFixture[str], out: Path) -> None:
+    code = cli.run([*args, "--out", str(out), "--quiet"])
+    printed = capsys.readouterr().err.strip().splitlines()
+    assert code == 2
+    assert len(printed) == 1
+    assert printed[0].startswith("hoirecon: ")
+    assert says in printed[0], printed[0]
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ([], "--object"),
+        (["--object", "barbel", "--object-box", "1,2,30,40"], "barbell"),
+        (["--object", "barbell"], "box, mask or prompt"),
+        (["--object", "barbell", "--object-box", "1,2,3"], "x,y,width,height"),
+        (["--object", "barbell", "--object-box", "1,2,3,x"], "numbers"),
+        (["--object", "barbell", "--object-box", "1,2,0,40"], "no area"),
+        (["--object", "barbell", "--object-box", "500,2,30,40"], "outside the image of 160 x 120"),
+        (["--object", "cup", "--object", "book", "--object-box", "1,2,30,40"], "as many --object-box"),
+        (["--object", "cup", "--object-mask", "no.png"], "no.png"),
+        (["--object", "cup", "--object-box", "1,2,30,40", "--object-mesh", "no.obj"], "no.obj"),
+        (["--object", "cup", "--object-box", "1,2,30,40", "--body", "no.npz"], "no.npz"),
+        (["--object", "cup", "--object-box", "1,2,30,40", "--sam-checkpoint", "no.pth"], "no.pth"),
+        (["--object", "cup", "--detector-weights", "nowhere"], "nowhere"),
+        (["--object", "cup", "--object-box", "1,2,30,40", "--focal-px", "-5"], "-5"),
+        (["--object", "cup", "--object-box", "1,2,30,40", "--height", "17"], "height"),
+        (["--object", "cup", "--object-box", "1,2,30,40", "--rotations", "-1"], "rotations"),
+    ],
+)
+def test_bad_options(
+    options: list[str], says: str, grey: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    _fails(["reconstruct", str(grey), *options], says, capsys, tmp_path / "out")
+
+
+def test_unreadable_images(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    box = ["--object", "cup", "--object-box", "1,2,30,40"]
+    (tmp_path / "text.jpg").write_text("not an image")
+    _fails(["reconstruct", str(tmp_path / "text.jpg"), *box], "text.jpg", capsys, tmp_path / "out")
+    _fails(["reconstruct", str(tmp_path / "none.jpg"), *box], "none.jpg", capsys, tmp_path / "out")
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
+    _fails(["reconstruct", str(tmp_path / "bomb.png"), *box], "pixels", capsys, tmp_path / "out")
+
+
+def test_nobody_in_the_picture(grey: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from hoirecon.perception.models import missing_models
+
+    if missing_models():
+        pytest.skip("BlazePose's files are not on this machine: hoirecon models fetch")
+    args = ["reconstruct", str(grey), "--object", "cup", "--object-box", "10,20,60,60"]
+    _fails(args, "no person", capsys, tmp_path / "out")
+
+
+def test_folders_that_cannot_be_written(grey: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("...")
+    args = ["reconstruct", str(grey), "--object", "cup", "--object-box", "1,2,30,40", "--quiet", "--out"]
+    assert cli.run([*args, str(tmp_path / "thesis")]) == 2
+    assert "not empty" in capsys.readouterr().err
+    assert os.listdir(tmp_path / "thesis") == ["chapter.tex"]
+    assert cli.run([*args, str(grey)]) == 2
+    assert "is a file" in capsys.readouterr().err
+    assert cli.run([*args, "/proc/nowhere/out"]) == 2
+    assert "cannot write" in capsys.readouterr().err
+
+
+def test_an_interrupted_run_leaves_nothing(
+    grey: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hoirecon.reconstruction.observe", interrupt)
+    args = ["reconstruct", str(grey), "--object", "cup", "--object-box", "1,2,30,40"]
+    _fails(args, "interrupted", capsys, tmp_path / "out")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["grey.png"]
+
+
+def test_prompts_are_read() -> None:
+    command = cli.Reconstruct(
+        Path("a.jpg"),
+        object=("barbell",),
+        object_box=("1,2,3,4",),
+        object_stroke=("1,1;5,5:4",),
+        not_object_points="9,9",
+    )
+    prompt = command._requests()[0].prompt
+    assert prompt is not None
+    assert prompt.box == (1, 2, 3, 4)
+    assert prompt.scribbles[0].width == 4
+    assert prompt.negative_points == ((9, 9),)
+
+
+def test_objects_lists_and_explains(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["objects"]) == 0
+    assert "barbell" in capsys.readouterr().out.splitlines()
+    assert cli.run(["objects", "mobile phone"]) == 0
+    assert "longest side" in capsys.readouterr().out
+
+
+def test_doctor_names_every_package_and_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = report(examine())
+    assert "numpy" in text
+    assert "pose_landmark_full.tflite" in text
+    monkeypatch.setattr("hoirecon.doctor.importlib.import_module", _missing)
+    findings = examine()
+    assert not any(f.ok for f in findings if f.name in ("open3d", "viser"))
+    assert "pip install 'hoirecon[render]'" in report(findings)
+
+
+def _missing(name: str) -> None:
+    raise ImportError(f"No module named '{name}'")
+
+
+def test_our_errors_are_caught_by_one_class() -> None:
+    from hoirecon import errors
+
+    ours = [v for v in vars(errors).values() if isinstance(v, type) and issubclass(v, Exception)]
+    assert all(issubclass(v, HoireconError) for v in ours)
