@@ -100,10 +100,11 @@ class GeometricContact:
         near = measure(body, observation.camera, observation.object_masks[object_index], observation.person_mask)
         nearness = vertex_nearness(near, self.config.score)
         views = self._views(nearness, near, body)
-        scores, pairs = self._pairs(views, body, obj)
+        scores, found = self._happenings(views, body, obj)
+        pairs = _pairs(found)
         return ContactEstimate(
-            body=self._on_body(pairs, near, body, obj, pose),
-            object=self._on_object(pairs, body, obj, pose),
+            body=self._on_body(_sums(found, 0), near, body, obj, pose),
+            object=self._on_object(_sums(found, 1), pairs, body, obj, pose),
             pairs=tuple(p for p in pairs if p.probability >= self.config.least),
             interaction=max((n for n in scores if n != NONE), key=lambda n: scores[n], default=NONE)
             if scores[NONE] < 0.5
@@ -152,46 +153,48 @@ class GeometricContact:
             for voter, ids in self._voters.items()
         }
 
-    def _pairs(
+    def _happenings(
         self, views: Mapping[str, PartView], body: SceneBody, obj: ContactObject
-    ) -> tuple[dict[str, float], list[PartPair]]:
-        """Probability of each interaction, and of each pair of parts over all interactions."""
+    ) -> tuple[dict[str, float], list[_Happening]]:
+        """Probability of each interaction, and of each pair of parts in each interaction."""
         interactions = obj.category.interactions if obj.category is not None else {}
         if not interactions:
             return self._generic(views)
         size = obj.category.size_median if obj.category is not None else obj.mesh.diagonal
         named = {name: [b for b, _ in pairs] for name, pairs in interactions.items()}
         scores = score_interactions(named, views, size, _hips_flexed(body), self.config.score)
-        total: dict[Pair, float] = {}
-        for name, pairs in interactions.items():
-            for part, object_part in dict.fromkeys(pairs):
-                voter = group_of(part)
-                if name in scores and voter in views:
-                    p = scores[name] * part_probability(views[voter], self.config.score)
-                    total[part, object_part] = total.get((part, object_part), 0.0) + p
-        return scores, _sorted_pairs(total)
+        return scores, [
+            _Happening(
+                name, part, object_part, scores[name] * part_probability(views[group_of(part)], self.config.score)
+            )
+            for name, pairs in interactions.items()
+            for part, object_part in dict.fromkeys(pairs)
+            if name in scores and group_of(part) in views
+        ]
 
-    def _generic(self, views: Mapping[str, PartView]) -> tuple[dict[str, float], list[PartPair]]:
+    def _generic(self, views: Mapping[str, PartView]) -> tuple[dict[str, float], list[_Happening]]:
         """Each part by itself, against the whole surface, where nothing is known about the object."""
-        total: dict[Pair, float] = {}
+        found, none = [], 1.0
         for voter, view in views.items():
             bare = voter.removeprefix("left_").removeprefix("right_")
             if bare in GENERIC_GROUPS:
                 odds = view.ratio * self.config.generic_prior / (1 - self.config.generic_prior)
                 odds *= 2 if bare == "hand" else 1
-                for part in [p for p in self._parts.names if group_of(p) == voter]:
-                    total[part, WHOLE] = odds / (1 + odds)
-        none = float(np.prod([1 - p for p in {group_of(b): p for (b, _), p in total.items()}.values()]))
-        return {NONE: none}, _sorted_pairs(total)
+                parts = [p for p in self._parts.names if group_of(p) == voter]
+                found += [_Happening("touch", part, WHOLE, odds / (1 + odds)) for part in parts]
+                none *= 1 / (1 + odds)
+        return {NONE: none}, found
 
     # -------------------------------------------------------------------------------------------------- on the surfaces
 
     def _on_body(
-        self, pairs: Sequence[PartPair], near: Proximity, body: SceneBody, obj: ContactObject, pose: ObjectPose | None
+        self,
+        by_part: Mapping[str, float],
+        near: Proximity,
+        body: SceneBody,
+        obj: ContactObject,
+        pose: ObjectPose | None,
     ) -> ContactMap:
-        by_part: dict[str, float] = {}
-        for pair in pairs:  # a part that touches two places of the object touches at least as surely as either
-            by_part[pair.body_part] = max(by_part.get(pair.body_part, 0.0), pair.probability)
         probability = np.zeros(len(body.verts))
         surface = None if pose is None else pose.apply(obj.mesh.verts)
         for part, p in by_part.items():
@@ -239,16 +242,21 @@ class GeometricContact:
         return Mesh(self.body_model.rest_verts, self.body_model.faces).vert_normals
 
     def _on_object(
-        self, pairs: Sequence[PartPair], body: SceneBody, obj: ContactObject, pose: ObjectPose | None
+        self,
+        by_part: Mapping[str, float],
+        pairs: Sequence[PartPair],
+        body: SceneBody,
+        obj: ContactObject,
+        pose: ObjectPose | None,
     ) -> ContactMap:
         probability = np.zeros(len(obj.mesh.verts))
-        surface = None if pose is None else pose.apply(obj.mesh.verts)
-        for pair in pairs:
-            ids = obj.part_verts(pair.object_part)
+        for part, p in by_part.items():
+            ids = obj.part_verts(part)
             fall = np.ones(len(ids))
-            if surface is not None and pair.body_part in self._parts.names:
-                fall = self._from_surface(surface[ids], body.verts[self._parts.verts_of(pair.body_part)])
-            probability[ids] = np.maximum(probability[ids], pair.probability * fall)
+            touching = [q.body_part for q in pairs if q.object_part == part and q.body_part in self._parts.names]
+            if pose is not None and touching:
+                fall = self._from_surface(pose.apply(obj.mesh.verts[ids]), body.verts[self._parts.verts_of(*touching)])
+            probability[ids] = np.maximum(probability[ids], p * fall)
         return ContactMap(probability, obj.mesh.topology, self.name)
 
     def _flags(self, scores: Mapping[str, float], obj: ContactObject) -> tuple[str, ...]:
@@ -265,9 +273,38 @@ class GeometricContact:
         return tuple(flags)
 
 
-def _sorted_pairs(total: Mapping[Pair, float]) -> list[PartPair]:
+@dataclass(frozen=True)
+class _Happening:
+    """A pair of parts that touch in one interaction, with the probability of both."""
+
+    interaction: str
+    body_part: str
+    object_part: str
+    probability: float
+
+
+def _pairs(found: Sequence[_Happening]) -> list[PartPair]:
+    """Pairs of parts over all interactions, most likely first; interactions exclude one another, so they add up."""
+    total: dict[Pair, float] = {}
+    for h in found:
+        total[h.body_part, h.object_part] = total.get((h.body_part, h.object_part), 0.0) + h.probability
     pairs = [PartPair(b, o, min(p, 1.0)) for (b, o), p in total.items()]
     return sorted(pairs, key=lambda pair: -pair.probability)
+
+
+def _sums(found: Sequence[_Happening], side: int) -> dict[str, float]:
+    """Probability that a part of the body (side 0) or the object (1) touches at all.
+
+    Within an interaction a part touches as surely as its surest pair; over interactions these add up.
+    """
+    best: dict[Pair, float] = {}
+    for h in found:
+        key = (h.interaction, (h.body_part, h.object_part)[side])
+        best[key] = max(best.get(key, 0.0), h.probability)
+    total: dict[str, float] = {}
+    for (_, part), p in best.items():
+        total[part] = min(total.get(part, 0.0) + p, 1.0)
+    return total
 
 
 def _hips_flexed(body: SceneBody) -> bool:

@@ -36,18 +36,22 @@ class ScoreConfig:
     near_sigma_m: float = 0.05
     """Distance to the mask at which a vertex counts as 0.6 near; the error to be expected of a body fit, metres."""
     hidden_discount: float = 0.8
-    """Worth of being where the object may be hidden, against where it is seen."""
+    """Worth of being where the object surely goes on behind the body, against where it is seen."""
     part_share: float = 0.25
     """A part is as near as its nearest so many vertices are on average."""
-    background: tuple[float, float] = (0.2, 0.7)
-    """Nearness of unrelated parts: 0.2 plus 0.7 of the whole body's: before a bed that fills the image all is near."""
+    background: tuple[float, float] = (0.15, 0.7)
+    """Nearness of unrelated parts: 0.15 plus 0.7 of the whole body's: before a bed that fills the image all is near."""
     floor: float = 0.05
     """Least nearness a part can have: landmarks fail, so no single part rules an interaction out."""
+    unseen_ratio: float = 0.7
+    """Likelihood ratio of a part outside the image: an interaction that needs it is a little less likely."""
     trunk_weight: float = 0.5
     """Weight of the vote of parts of trunk and head, which neighbour one another, against that of a hand."""
     spread_sigma_m: float = 0.2
-    """Parts farther apart than the object is large by so much cost half a unit; depth is the least known."""
-    rank_cost: float = 0.15
+    """Parts farther apart than the object is large by so much cost half a unit, metres."""
+    depth_trust: float = 0.5
+    """Factor of distances along the line of sight, which a body fit knows least."""
+    rank_cost: float = 0.3
     """Cost per place in the category's list, whose first interaction is the most typical."""
     none_bonus: float = 0.7
     """Log-odds for "nothing touches" before looking."""
@@ -89,7 +93,7 @@ def vertex_nearness(near: Proximity, config: ScoreConfig) -> FloatArray:
     """(V,) how near each vertex is to the object, 0 to 1."""
     seen = np.exp(-0.5 * (near.distance_m / config.near_sigma_m) ** 2)
     hidden = np.exp(-0.5 * (near.hidden_distance_m / config.near_sigma_m) ** 2)
-    nearness: FloatArray = np.maximum(seen, config.hidden_discount * hidden)
+    nearness: FloatArray = np.maximum(seen, config.hidden_discount * near.goes_on_behind * hidden)
     return nearness
 
 
@@ -102,8 +106,8 @@ def look_at(
     best = ids[np.argsort(-values, kind="stable")[:count]]
     place = body.verts[best].mean(axis=0)
     value = max(float(nearness[best].mean()), config.floor)
-    if near.in_image[ids].mean() < 0.3:
-        return PartView(value, 1.0, place)  # cut off by the picture's border: says nothing
+    if near.in_image[ids].mean() < 0.3:  # cut off by the picture's border: says little
+        return PartView(value, config.unseen_ratio, place)
     return PartView(value, value / background, place)
 
 
@@ -124,10 +128,10 @@ def score_interactions(
     """
     logits = {NONE: config.none_bonus}
     for rank, (name, parts) in enumerate(interactions.items()):
-        voters = [v for v in dict.fromkeys(group_of(p) for p in parts) if v in views]
+        voters = _voters(parts, views)
         if not voters:
             continue
-        votes = sum(_weight(v, config) * np.log(views[v].ratio) for v in voters)
+        votes = sum(share * _weight(v, config) * np.log(views[v].ratio) for v, share in voters.items())
         logits[name] = float(votes) - config.rank_cost * rank - _excess_cost([views[v] for v in voters], size_m, config)
         if any("buttock" in p for p in parts) and not hips_flexed:
             logits[name] -= config.straight_cost
@@ -143,6 +147,16 @@ def part_probability(view: PartView, config: ScoreConfig) -> float:
     return odds / (1 + odds)
 
 
+def _voters(parts: Sequence[str], views: Mapping[str, PartView]) -> dict[str, float]:
+    """Voter -> weight: root of the share of its parts that take part, so that a fingertip says less than a grip."""
+    members: dict[str, set[str]] = {}
+    for part in parts:
+        if group_of(part) in views:
+            members.setdefault(group_of(part), set()).add(part)
+    full = {"hand": len(HAND_MEMBERS), "foot": len(FOOT_MEMBERS)}
+    return {v: float(np.sqrt(len(m) / full.get(v.split("_")[-1], len(m)))) for v, m in members.items()}
+
+
 def _weight(voter: str, config: ScoreConfig) -> float:
     bare = voter.removeprefix("left_").removeprefix("right_")
     return config.trunk_weight if bare in TRUNK else 1.0
@@ -151,6 +165,7 @@ def _weight(voter: str, config: ScoreConfig) -> float:
 def _excess_cost(views: Sequence[PartView], size_m: float, config: ScoreConfig) -> float:
     """Cost of parts that lie farther apart than the object reaches; at most 3."""
     near = [v for v in views if v.ratio > 1]
-    apart = max((float(np.linalg.norm(a.place - b.place)) for a in near for b in near), default=0.0)
+    axes = np.array([1.0, 1.0, config.depth_trust])
+    apart = max((float(np.linalg.norm((a.place - b.place) * axes)) for a in near for b in near), default=0.0)
     excess = max(0.0, apart - size_m)
     return min(0.5 * (excess / config.spread_sigma_m) ** 2, 3.0)

@@ -15,6 +15,8 @@ from hoirecon.arrays import BoolArray, FloatArray, IntArray
 from hoirecon.camera import Camera
 from hoirecon.scene import SceneBody
 
+SKIN_M = 0.03
+"""Vertices so little behind the front of the body count as on it, metres: the drawing has one depth per face."""
 WORKING_SIZE = 320
 """Longest side in pixels of the image in which masks are compared: finer than the body fit is."""
 
@@ -24,9 +26,14 @@ class Proximity:
     """Body vertices against one object's mask; all arrays (V,)."""
 
     distance_m: FloatArray
-    """Distance in the image plane to the nearest visible object pixel, metres at the vertex's depth; 0 on it."""
+    """Distance to the nearest visible object pixel: in the image plane, metres at the vertex's depth, and how far the
+    vertex lies behind the front of the body there, since the object is seen before that front."""
     hidden_distance_m: FloatArray
-    """The same to where the object may also be, hidden by the body: its convex hull within the body's outline."""
+    """The same to where the object may also be, hidden by the body: its convex hull within the body's outline.
+    Infinite for vertices that are seen, as nothing is before them."""
+    goes_on_behind: float
+    """0 to 1: how sure it is that the object goes on behind the body. Within the object's hull, most of the body's
+    outline then has the object beside it (a chair behind a sitter), not background (a bar that crosses the back)."""
     in_image: BoolArray
     """Whether the vertex projects into the image."""
     on_mask: BoolArray
@@ -55,23 +62,47 @@ def measure(body: SceneBody, camera: Camera, mask: BoolArray, person_mask: BoolA
     outline = faces_seen >= 0
     if person_mask is not None:
         outline |= _resize(person_mask, small)
-    hull = _hull(object_small) & outline | object_small
+    outline &= ~object_small
+    hull = _hull(object_small)
     pixels = np.nan_to_num(small.project(body.verts), nan=-1e6)
     metre_per_px = body.verts[:, 2] / small.focal[0]
     col, row, beyond = _clamp(pixels, small)
-    distances = [(distance_transform_edt(~m)[row, col] + beyond) * metre_per_px for m in (object_small, hull)]
+    away, (near_row, near_col) = distance_transform_edt(~object_small, return_indices=True)
+    front = _front_depth(body, faces_seen)[near_row[row, col], near_col[row, col]]
+    behind = np.maximum(body.verts[:, 2] - front - SKIN_M, 0.0)
+    may_hide = hull & outline
+    away_hidden = distance_transform_edt(~may_hide) if may_hide.any() else np.full(mask.shape, np.inf)
     normals = body.mesh.vert_normals
     to_camera = -body.verts / np.linalg.norm(body.verts, axis=1, keepdims=True)
     seen = np.zeros(len(body.verts), dtype=bool)
     seen[body.faces[np.unique(faces_seen[faces_seen >= 0])]] = True
     return Proximity(
-        distance_m=distances[0],
-        hidden_distance_m=distances[1],
+        distance_m=np.hypot((away[row, col] + beyond) * metre_per_px, behind),
+        hidden_distance_m=np.where(seen, np.inf, (away_hidden[row, col] + beyond) * metre_per_px),
+        goes_on_behind=_goes_on_behind(object_small, outline, hull),
         in_image=beyond == 0,
         on_mask=object_small[row, col] & (beyond == 0),
         seen=seen,
         towards_camera=np.einsum("vc,vc->v", normals, to_camera),
     )
+
+
+def _front_depth(body: SceneBody, faces_seen: IntArray) -> FloatArray:
+    """(h, w) depth of the front of the body, metres; infinite beside it."""
+    of_face = np.append(body.verts[body.faces, 2].mean(axis=1), np.inf)  # index -1: no face
+    depth: FloatArray = of_face[faces_seen]
+    return depth
+
+
+def _goes_on_behind(object_mask: BoolArray, outline: BoolArray, hull: BoolArray) -> float:
+    """0 where at most 40 % of the pixels just outside the body and within the hull are the object's, 1 from 80 % on."""
+    from scipy.ndimage import binary_dilation
+
+    rim = binary_dilation(outline, iterations=2) & ~outline & hull
+    if not rim.any():
+        return 0.0
+    share = float(binary_dilation(object_mask, iterations=1)[rim].mean())
+    return float(np.clip((share - 0.4) / 0.4, 0.0, 1.0))
 
 
 def _resize(mask: BoolArray, camera: Camera) -> BoolArray:
