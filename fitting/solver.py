@@ -108,6 +108,29 @@ def levenberg_marquardt(
     return LMResult(state, quad, evaluations)
 
 
+def in_chunks(
+    linearise: Callable[[State], Quadratic],
+    select: Callable[[State, Tensor], State],
+    length: Callable[[State], int],
+    chunk: int,
+) -> Callable[[State], Quadratic]:
+    """The same linearisation, evaluated for at most ``chunk`` problems at once so that they stay in the cache."""
+
+    def chunked(state: State) -> Quadratic:
+        count = length(state)
+        if count <= chunk:
+            return linearise(state)
+        parts = [linearise(select(state, index)) for index in torch.arange(count).split(chunk)]
+        return Quadratic(
+            torch.cat([p.cost for p in parts]),
+            torch.cat([p.gradient for p in parts]),
+            torch.cat([p.hessian for p in parts]),
+            {name: torch.cat([p.terms[name] for p in parts]) for name in parts[0].terms},
+        )
+
+    return chunked
+
+
 def damped_step(quad: Quadratic, damping: Tensor) -> Tensor:
     """(B, D) solution of (H + damping diag(H) + tiny) step = -g, in float64 for stability.
 

@@ -1,0 +1,39 @@
+"""How well a posed object covers its mask where it can be seen."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hoirecon.fitting.contour import HIDING, VISIBLE
+from hoirecon.fitting.object_state import ObjectState
+from hoirecon.fitting.object_terms import in_front
+from hoirecon.fitting.raster import zbuffer
+
+SOFTNESS = 0.02
+"""Softness of the depth order between object and hiding thing, metres."""
+
+
+def visible_iou(state: ObjectState, cells: int = 160) -> Tensor:
+    """(B,) overlap of the object with its visible mask; what hides it is taken from mask AND depth.
+
+    The object counts as hidden only in cells where the person is seen and the body is nearer; there it may be or not.
+    In such a cell an object in front of the body is a false positive, by the degree to which it is in front.
+
+    Args:
+        state: poses.
+        cells: side of the raster.
+    """
+    region = state.view.region
+    n = region.cells
+    verts = state.place(state.view.verts)
+    points = torch.cat([region.project(verts) * (cells / n), verts[..., 2:]], -1)
+    depth = zbuffer(points, state.view.topology.faces, cells, cells)
+    nearest = ((torch.arange(cells, device=depth.device) + 0.5) * n / cells).long().clamp_max(n - 1)
+    kind = region.kind[nearest[:, None], nearest[None]]
+    front = region.front[nearest[:, None], nearest[None]]
+    drawn = torch.isfinite(depth)
+    seen = torch.where(kind == HIDING, in_front(depth, front, SOFTNESS), 1.0) * drawn
+    hit = (seen * (kind == VISIBLE)).sum((1, 2))
+    false = (seen * (kind != VISIBLE)).sum((1, 2))
+    return hit / ((kind == VISIBLE).sum() + false).clamp_min(1e-9)
