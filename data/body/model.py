@@ -319,9 +319,10 @@ class _Columns:
 
     def rest(self, betas: Tensor, rotations: Tensor) -> Tensor:
         """(B, 3, S) shaped and pose-corrected vertices of the rest pose (SMPL eq. 6, 8, 9)."""
-        rest = self.template + (betas @ self.shape.flatten(1)).view(-1, *self.template.shape)
+        rest = self.template + (betas @ self.shape.flatten(1)).view(len(betas), *self.template.shape)
         if self.pose is not None:
-            rest = rest + (pose_features(rotations) @ self.pose.flatten(1)).view(-1, *self.template.shape)
+            features = pose_features(rotations)
+            rest = rest + (features @ self.pose.flatten(1)).view(len(features), *self.template.shape)
         return rest
 
 
@@ -373,7 +374,7 @@ def _skin(rest: Tensor, skin: Tensor, world_R: Tensor, world_t: Tensor, rest_joi
     moved = world_t - (world_R @ rest_joints[..., None])[..., 0]
     transforms = torch.cat([world_R, moved[..., None]], dim=-1)  # x -> R (x - rest joint) + position
     rows = transforms.permute(0, 2, 3, 1).reshape(batch * 12, NUM_JOINTS)
-    blend = (rows @ skin).view(batch, 3, 4, -1)
+    blend = (rows @ skin).view(batch, 3, 4, skin.shape[1])
     verts = torch.addcmul(blend[:, :, 3], blend[:, :, 0], rest[:, None, 0])
     verts = torch.addcmul(verts, blend[:, :, 1], rest[:, None, 1])
     verts = torch.addcmul(verts, blend[:, :, 2], rest[:, None, 2])
