@@ -1,7 +1,7 @@
 """What the object library knows: names, sizes, parts, typical interactions; and a mesh of your own.
 
-A category carries a metric size prior (the object fit moves the scale under it), named parts and the pairs of parts that
-usually touch, which is what contact estimation without a learned model goes by.
+A category carries a metric size prior (the object fit moves the scale under it), named parts and the pairs of parts
+that usually touch, which is what contact estimation without a learned model goes by.
 """
 
 from __future__ import annotations

@@ -1,0 +1,121 @@
+"""The one-call door on a scene whose truth is known, with a detector that sees it exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+
+import hoirecon
+from hoirecon.errors import InputError
+from hoirecon.fitting import FitConfig
+from hoirecon.observation import box_of_mask
+from hoirecon.perception.protocols import MaskPrompt, PersonDetection
+from hoirecon.perception.text_boxes import FoundBox
+from hoirecon.reconstruction import ObjectRequest, ReconstructConfig, reconstruct
+from hoirecon.scene import Scene
+
+QUICK = ReconstructConfig(fit=FitConfig(rotations=64, keep=8))
+
+
+@dataclass(frozen=True)
+class KnownPerson:
+    """A detector that knows the answer."""
+
+    scene: Any
+
+    def detect(self, image: np.ndarray) -> list[PersonDetection]:
+        """The person of the scene."""
+        seen = self.scene.observation
+        mask = seen.person_mask.astype(np.float32)
+        return [PersonDetection(box_of_mask(seen.person_mask), 0.9, seen.keypoints, mask)]
+
+
+@pytest.fixture(scope="module")
+def scene(held_box: Any) -> Scene:
+    return reconstruct(
+        held_box.observation.image,
+        held_box.box_category,
+        object_mask=held_box.observation.object_masks[0],
+        camera=held_box.observation.camera,
+        detector=KnownPerson(held_box),
+        config=QUICK,
+        progress=False,
+    )
+
+
+def _chamfer_cm(a: np.ndarray, b: np.ndarray) -> float:
+    return 50 * float(cKDTree(b).query(a)[0].mean() + cKDTree(a).query(b)[0].mean())
+
+
+def test_the_body_is_where_it_was(scene: Scene, held_box: Any) -> None:
+    assert scene.measures["body/landmark_error_relative"].value < 0.01
+    error = np.linalg.norm(scene.body.joints[:22] - held_box.body.joints[:22], axis=1)
+    assert np.median(error) < 0.05, error.round(3)
+
+
+def test_the_box_is_where_it_was(scene: Scene, held_box: Any) -> None:
+    true = held_box.pose.apply(held_box.box.verts)
+    found = scene.objects[0].verts_cam
+    assert _chamfer_cm(true, found) < 5
+    assert scene.measures["box/iou_visible"].value > 0.85
+    assert abs(np.log(scene.objects[0].pose.s / held_box.pose.s)) < 0.15
+
+
+def test_both_hands_hold_it(scene: Scene) -> None:
+    from hoirecon.data.body import load_body
+
+    contact, parts = scene.contacts[0].body_contact, load_body().parts
+    for side in ("left", "right"):
+        assert contact.probability[parts.verts_of(f"{side}_palm")].max() > 0.5
+    assert contact.probability[parts.verts_of("left_sole")].max() < 0.2
+
+
+def test_it_says_what_it_did(scene: Scene) -> None:
+    assert scene.versions["hoirecon"] == hoirecon.__version__
+    assert scene.config["fit"]["rotations"] == 64
+    assert all(np.isfinite(m.value) for m in scene.measures.values())
+    assert any(name.startswith("seconds/") for name in scene.measures)
+
+
+def test_it_is_saved_and_read_back(scene: Scene, tmp_path: Path) -> None:
+    folder = scene.save(tmp_path / "out", pictures=False, report=False)
+    again = Scene.load(folder)
+    np.testing.assert_array_equal(again.body.verts, scene.body.verts)
+    assert again.measures == scene.measures
+
+
+class TestRequests:
+    """Each is refused before any work."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            ({"objects": "cup"}, "exactly one of box, mask or prompt; 0"),
+            ({"objects": "cup", "object_box": (1, 1, 5, 5), "object_prompt": MaskPrompt(points=((1, 1),))}, "2 were"),
+            ({"objects": "cuup", "object_box": (1, 1, 5, 5)}, "cup"),
+            ({"objects": []}, "at least one"),
+            ({"objects": [ObjectRequest("cup", (1, 1, 5, 5))], "object_box": (1, 1, 5, 5)}, "one object's name only"),
+        ],
+    )
+    def test_unclear_requests(self, arguments: dict[str, Any], says: str) -> None:
+        with pytest.raises(InputError, match=says):
+            reconstruct(np.zeros((64, 64, 3), np.uint8), progress=False, **arguments)
+
+    def test_a_box_is_looked_for_by_name(self) -> None:
+        from hoirecon.reconstruction import _located
+
+        class Finder:
+            def find(self, image: np.ndarray, name: str, **_: Any) -> list[FoundBox]:
+                return [FoundBox((1, 2, 3, 4), 0.5, name)] if name == "cup" else []
+
+        image = np.zeros((9, 9, 3), np.uint8)
+        located, notes = _located([ObjectRequest("cup"), ObjectRequest("book", (5, 5, 2, 2))], image, Finder())  # type: ignore[arg-type]
+        assert [r.box for r in located] == [(1, 2, 3, 4), (5, 5, 2, 2)]
+        assert notes == ["the box of the cup was found by its name (score 0.50)"]
+        with pytest.raises(InputError, match="no book was found"):
+            _located([ObjectRequest("book")], image, Finder())  # type: ignore[arg-type]
