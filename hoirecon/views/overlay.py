@@ -12,7 +12,7 @@ from hoirecon.scene import Scene
 from hoirecon.views.canvas import LegendEntry, draw_outlines, ink, outlines, over, resize, sheet
 from hoirecon.views.look import part_colors, part_names, scene_surfaces
 from hoirecon.views.palette import from_hex, stronger
-from hoirecon.views.raycast import Light, cast_rays, downsample, shade
+from hoirecon.views.raycast import render_with_index
 from hoirecon.views.surface import Surface
 
 PANEL = 960
@@ -33,8 +33,8 @@ def overlay_picture(
 ) -> ByteArray:
     """Draw the photograph beside the photograph under the fitted bodies and objects.
 
-    White lines are the masks' outlines, coloured lines the fitted silhouettes (where nothing stands before them); dots are
-    detected landmarks, joined to where the fitted body has them.
+    White lines are the masks' outlines, coloured lines the fitted silhouettes (where nothing stands before
+    them); dots are detected landmarks, joined to where the fitted body has them.
 
     Args:
         scene: what to draw.
@@ -51,14 +51,12 @@ def overlay_picture(
     scale = PANEL / max(seen.size)
     width, height = (max(1, round(side * scale)) for side in (seen.camera.width, seen.camera.height))
     fine = seen.camera.resized(width * SUPERSAMPLE, height * SUPERSAMPLE)
-    parts = list(scene_surfaces(scene) if surfaces is None else surfaces)
-    hits = cast_rays(parts, fine)
-    drawn = downsample(shade(hits, parts, fine, Light()), 1)
+    drawn, index = render_with_index(scene_surfaces(scene) if surfaces is None else surfaces, fine, supersample=1)
     photo = resize(seen.image, fine.width, fine.height)
     page = Image.fromarray(over(drawn, photo, OPACITY))
     draw = ImageDraw.Draw(page)
-    for index, color in enumerate(part_colors(scene)):
-        draw_outlines(draw, outlines(hits.surface == index), stronger(color), 2 * SUPERSAMPLE)
+    for k, color in enumerate(part_colors(scene)):
+        draw_outlines(draw, outlines(index == k), stronger(color), 2 * SUPERSAMPLE)
     pixel = scale * SUPERSAMPLE
     for mask in _masks(scene):
         draw_outlines(draw, outlines(mask, pixel), MASK_COLOR, SUPERSAMPLE + 1)

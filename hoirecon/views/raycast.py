@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from hoirecon.arrays import ByteArray, FloatArray, IntArray
 from hoirecon.camera import Camera
@@ -18,8 +19,8 @@ from hoirecon.errors import require
 from hoirecon.views.palette import to_bytes, to_linear, to_srgb
 from hoirecon.views.surface import Surface
 
-MAX_RAYS = 64_000_000
-"""Pictures with more sub-pixels than this are refused: they would take gigabytes."""
+BAND_RAYS = 400_000
+"""Rays cast at a time; each takes some 300 bytes on its way to a colour."""
 
 
 @dataclass(frozen=True)
@@ -72,21 +73,21 @@ def ray_scene(surfaces: Sequence[Surface]) -> Any:
     return scene
 
 
-def cast_rays(surfaces: Sequence[Surface], camera: Camera) -> Hits:
+def cast_rays(surfaces: Sequence[Surface], camera: Camera, scene: Any = None) -> Hits:
     """Find what each pixel's centre sees. Needs the extra ``render``.
 
     Args:
         surfaces: in the camera's frame, metres.
         camera: its image size is the size of the result.
+        scene: what :func:`ray_scene` made of the same surfaces, to not build it again.
     """
     o3d = require("open3d", extra="render")
     height, width = camera.height, camera.width
-    if height * width > MAX_RAYS:
-        raise ValueError(f"{width} x {height} rays are more than {MAX_RAYS}")
     if not surfaces:
         nothing = np.full((height, width), -1)
         return Hits(np.full((height, width), np.inf), nothing, nothing, np.zeros((height, width, 3)))
-    result = ray_scene(surfaces).cast_rays(o3d.core.Tensor(_pixel_rays(camera)))
+    scene = ray_scene(surfaces) if scene is None else scene
+    result = scene.cast_rays(o3d.core.Tensor(_pixel_rays(camera)))
     depth = result["t_hit"].numpy().astype(np.float64)  # directions have z = 1, so the ray's parameter is z
     met = np.isfinite(depth)
     u, v = np.moveaxis(result["primitive_uvs"].numpy().astype(np.float64), -1, 0)
@@ -155,8 +156,29 @@ def render(surfaces: Sequence[Surface], camera: Camera, light: Light | None = No
     Returns:
         (H, W, 4) uint8 sRGB, alpha not multiplied in.
     """
+    return render_with_index(surfaces, camera, light, supersample)[0]
+
+
+def render_with_index(
+    surfaces: Sequence[Surface], camera: Camera, light: Light | None = None, supersample: int = 2
+) -> tuple[ByteArray, npt.NDArray[np.int16]]:
+    """Like :func:`render`; also which surface each sub-pixel shows.
+
+    Drawn in bands of rows, so memory does not grow with the picture.
+
+    Returns:
+        The picture (H, W, 4), and (H * supersample, W * supersample) indices of surfaces, -1 for none.
+    """
     fine = camera.resized(camera.width * supersample, camera.height * supersample)
-    return downsample(shade(cast_rays(surfaces, fine), surfaces, fine, light), supersample)
+    scene = ray_scene(surfaces) if surfaces else None
+    rows = max(1, BAND_RAYS // (fine.width * supersample)) * supersample
+    pictures, indices = [], []
+    for top in range(0, fine.height, rows):
+        band = fine.cropped(0, top, fine.width, min(rows, fine.height - top))
+        hits = cast_rays(surfaces, band, scene)
+        pictures.append(downsample(shade(hits, surfaces, band, light), supersample))
+        indices.append(hits.surface.astype(np.int16))
+    return np.concatenate(pictures), np.concatenate(indices)
 
 
 def downsample(linear: FloatArray, factor: int) -> ByteArray:

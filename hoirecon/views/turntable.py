@@ -14,14 +14,13 @@ from hoirecon.views.framing import View, fit_view, raised, turned
 from hoirecon.views.ground import Ground, make_ground
 from hoirecon.views.look import all_points, part_colors, part_names, scene_surfaces
 from hoirecon.views.palette import to_bytes
-from hoirecon.views.raycast import cast_rays, downsample, shade
+from hoirecon.views.raycast import render
 from hoirecon.views.surface import Surface
 
 VIEWS = 8
 PANEL = (400, 440)
 """Width and height of one view, pixels."""
 ELEVATION_DEG = 14.0
-SUPERSAMPLE = 2
 
 
 def turntable_picture(scene: Scene, surfaces: Sequence[Surface] | None = None, views: int = VIEWS) -> ByteArray:
@@ -65,10 +64,8 @@ def _centred(view: View, points: FloatArray, focal: float) -> Camera:
 
 
 def _draw(parts: Sequence[Surface], ground: Ground, view: View) -> ByteArray:
-    fine = view.camera.resized(PANEL[0] * SUPERSAMPLE, PANEL[1] * SUPERSAMPLE)
     moved = [part.moved(view.T_view_cam) for part in parts]
-    front = shade(cast_rays(moved, fine), moved, fine)
-    return over(downsample(front, SUPERSAMPLE), to_bytes(ground.draw(view)))
+    return over(render(moved, view.camera), to_bytes(ground.draw(view)))
 
 
 def _name(angle: float) -> str:
