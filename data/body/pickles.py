@@ -26,9 +26,11 @@ Array = npt.NDArray[Any]
 class _Stub:
     """Keeps what a pickled object was made of; never acts on it."""
 
+    args: tuple[Any, ...] = ()
+    state: Any = None  # on the class too: pickle may make objects without calling __init__
+
     def __init__(self, *args: Any) -> None:
         self.args = args
-        self.state: Any = None
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
@@ -142,8 +144,8 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("chumpy.reordering", "Select"): _ChumpySelect,
     ("copy_reg", "_reconstructor"): _rebuilt,
     ("copyreg", "_reconstructor"): _rebuilt,
-    ("__builtin__", "object"): object,
-    ("builtins", "object"): object,
+    **{(builtins, "object"): object for builtins in ("__builtin__", "builtins")},
+    **{(builtins, "set"): set for builtins in ("__builtin__", "builtins")},  # chumpy's bookkeeping
     ("collections", "OrderedDict"): OrderedDict,
     ("_codecs", "encode"): _latin1,
 }
@@ -154,6 +156,8 @@ class _Refused(Exception):
 
 
 class _Unpickler(pickle.Unpickler):
+    """pickle's own reader, with our list in place of its import of any name."""
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
             raise _Refused(f"{module}.{name}")

@@ -3,7 +3,8 @@
 The two meshes share no vertices, and the rest joints differ (ours sit by MakeHuman's rig, SMPL-H's by its regressor),
 so a nearest point in space would take the wrong finger. Instead vertices are matched segment by segment: a segment
 is all vertices that hang mostly on one joint; its box, seen from the joint, is stretched onto the other's, and the
-nearest vertex with a similar normal is taken. Approximate by nature; good to about the edge length.
+nearest vertex with a similar normal is taken. Approximate by nature: on a reshaped free body with another mesh 99 %
+of the vertices get their true part; on a real SMPL-H file this was not measured.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from hoirecon.data.body.skeleton import JOINT_NAMES, MIRROR_JOINTS, PARENTS, anc
 from hoirecon.errors import InputError, TopologyError
 
 SIZES = {"global_orient": 3, "body_pose": 63, "left_hand_pose": 45, "right_hand_pose": 45, "transl": 3}
-Arguments = dict[str, Tensor]
+Arguments = dict[str, Any]
 
 
 def random_arguments(batch: int, num_betas: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Arguments:
@@ -76,14 +76,16 @@ def test_equals_smplx_on_a_file_of_16_betas_of_which_smplx_uses_ten(body_file: C
     path = body_file(num_betas=16)
     arguments = random_arguments(2, 10)
     assert load_body(path).num_betas == 16
-    assert_same(load_body(path).forward(**arguments), reference(path, 16, flat_hand_mean=True, batch_size=2)(**arguments))
+    assert_same(
+        load_body(path).forward(**arguments), reference(path, 16, flat_hand_mean=True, batch_size=2)(**arguments)
+    )
 
 
 def test_equals_smplx_on_smplx_files_with_face_at_rest(
     body_arrays: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     path = tmp_path / "SMPLX_NEUTRAL.npz"
-    face = {"lmk_faces_idx": np.zeros(51, np.int64), "lmk_bary_coords": np.full((51, 3), 1 / 3)}
+    face: Arguments = {"lmk_faces_idx": np.zeros(51, np.int64), "lmk_bary_coords": np.full((51, 3), 1 / 3)}
     np.savez(path, **body_arrays(joints=55, num_betas=20), **face)
     arguments = random_arguments(2, 10)
     theirs = reference(path, 10, "SMPLX", flat_hand_mean=True, batch_size=2)(**arguments)
@@ -97,7 +99,7 @@ def test_equals_smplx_on_smplx_files_with_face_at_rest(
 def twin_verts(model: BodyModel, betas: Any, rotations: Any, vertices: list[int]) -> Any:
     """SMPL's equations with one loop per sum."""
     rest = model.joint_template.numpy() + model.joint_shapedirs.numpy() @ betas
-    places = []
+    places: list[Any] = []
     for j, parent in enumerate(PARENTS):
         local = np.eye(4)
         local[:3, :3] = rotations[j]
@@ -192,14 +194,16 @@ def test_gradients_reach_every_argument(body_file: Callable[..., Path]) -> None:
     vertices = torch.tensor([1, 5])
 
     def verts(*values: Tensor) -> Tensor:
-        return model.forward(*values, vertex_subset=vertices).verts
+        named: Arguments = dict(zip(arguments, values, strict=True))
+        return model.forward(**named, vertex_subset=vertices).verts
 
     assert torch.autograd.gradcheck(verts, tuple(arguments.values()), atol=1e-7)
 
 
 def test_dtype_is_taken_over(free: BodyModel) -> None:
     single = free.to(dtype=torch.float32)
-    assert single.dtype == torch.float32 and single.forward().verts.dtype == torch.float32
+    assert single.dtype == torch.float32
+    assert single.forward().verts.dtype == torch.float32
     assert free.to(dtype=torch.float64) is free
     assert free.pose(BodyParams.rest()).verts.dtype == np.float64
 
@@ -210,7 +214,8 @@ def test_pose_in_numpy_is_the_forward_in_double(free: BodyModel) -> None:
     out = free.forward(body_pose=torch.tensor(params.body_pose)[None], transl=torch.tensor(params.transl)[None])
     np.testing.assert_allclose(posed.verts, out.verts[0].numpy(), atol=1e-7)  # joints were rounded to float32 once
     np.testing.assert_allclose(posed.joints, out.joints[0].numpy(), atol=1e-7)
-    assert posed.topology == free.topology and posed.mesh.is_watertight
+    assert posed.topology == free.topology
+    assert posed.mesh.is_watertight
 
 
 def test_skeleton_names_agree_with_the_file() -> None:
