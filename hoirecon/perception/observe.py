@@ -84,13 +84,13 @@ def observe(
     given_mask = None if person_mask is None else _as_mask(person_mask, size, "person_mask")
     taken, others, notes = _person(loaded, person, detector, regions, given_mask, keypoints)
     body = given_mask if given_mask is not None else _clean_person(loaded, taken)
-    cut = _cutter(segmenter, prompts)
+    cutter = SEGMENTERS.create(segmenter) if isinstance(segmenter, str) else segmenter
     masks: list[BoolArray] = []
     for i, prompt in enumerate(prompts):
         mask = (
             prompt
             if isinstance(prompt, np.ndarray)
-            else cut.segment(loaded.rgb, prompt, person_mask=body, keypoints=taken.keypoints)
+            else cutter.segment(loaded.rgb, prompt, person_mask=body, keypoints=taken.keypoints)
         )
         for earlier in masks:  # a visible pixel belongs to one thing
             mask = mask & ~earlier
@@ -179,14 +179,7 @@ def _person(
 def _clean_person(image: LoadedImage, person: PersonDetection) -> BoolArray:
     from hoirecon.perception.masks import refine_person_mask
 
-    return refine_person_mask(image.rgb, person.mask, person.keypoints)
-
-
-def _cutter(segmenter: Segmenter | str, prompts: list[MaskPrompt | BoolArray]) -> Segmenter:
-    if isinstance(segmenter, str):
-        cutter: Segmenter = SEGMENTERS.create(segmenter)
-        return cutter
-    return segmenter
+    return refine_person_mask(image.rgb, person.mask)
 
 
 def _check_not_empty(mask: BoolArray, index: int, prompt: MaskPrompt | BoolArray) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +74,37 @@ class MaskPrompt:
         if self.box is None and not self.points and not any(s.positive for s in self.scribbles):
             raise InputError("the prompt says nowhere where the object is: give a box, a point or a stroke on it")
 
+    @classmethod
+    def from_dict(cls, value: Any) -> MaskPrompt:
+        """A prompt from plain values, as kept in JSON.
+
+        Keys, all optional: ``box`` [x, y, width, height]; ``points`` and ``negative_points`` [[x, y], ...];
+        ``scribbles`` [{"points": [[x, y], ...], "width": 3, "positive": true}, ...]. Other keys are left alone.
+
+        Raises:
+            InputError: a value has the wrong form.
+
+        Example:
+            >>> MaskPrompt.from_dict({"box": [1, 2, 3, 4], "points": [[2, 3]]}).points
+            ((2.0, 3.0),)
+        """
+        if not isinstance(value, dict):
+            raise InputError(f"a prompt is an object with box, points or scribbles, got {type(value).__name__}")
+        try:
+            strokes = tuple(
+                Scribble(s["points"], float(s.get("width", 3.0)), bool(s.get("positive", True)))
+                for s in value.get("scribbles") or ()
+            )
+        except (TypeError, KeyError, AttributeError, ValueError) as err:
+            raise InputError(f"scribbles must be a list of objects with points and width ({err})") from err
+        box = value.get("box")
+        return cls(
+            None if box is None else tuple(as_floats(box, (4,), "box").tolist()),
+            value.get("points") or (),
+            value.get("negative_points") or (),
+            strokes,
+        )
+
     def checked(self, width: int, height: int) -> MaskPrompt:
         """The same prompt with the box cut to the image.
 
@@ -104,6 +135,9 @@ class MaskPrompt:
         return check_box((low[0], low[1], high[0] - low[0], high[1] - low[1]), width, height)
 
 
+Model = TypeVar("Model")
+
+
 @runtime_checkable
 class PersonDetector(Protocol):
     """Finds persons with landmarks and masks."""
@@ -130,15 +164,15 @@ class Segmenter(Protocol):
 
 
 @dataclass(frozen=True)
-class ModelTable:
+class ModelTable(Generic[Model]):
     """Names to constructors, so that a model can be chosen by a word on the command line."""
 
     kind: str
     """What the models are, for the error."""
-    constructors: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    constructors: dict[str, Callable[..., Model]] = field(default_factory=dict)
     """Name to constructor."""
 
-    def create(self, name: str, **options: Any) -> Any:
+    def create(self, name: str, **options: Any) -> Model:
         """Make the model of that name.
 
         Raises:
@@ -167,8 +201,8 @@ def _sam(**options: Any) -> Segmenter:
     return SamSegmenter(**options)
 
 
-PERSON_DETECTORS = ModelTable("person detector", {"blazepose": _blazepose})
-SEGMENTERS = ModelTable("segmenter", {"grabcut": _grabcut, "sam": _sam})
+PERSON_DETECTORS: ModelTable[PersonDetector] = ModelTable("person detector", {"blazepose": _blazepose})
+SEGMENTERS: ModelTable[Segmenter] = ModelTable("segmenter", {"grabcut": _grabcut, "sam": _sam})
 
 
 def sorted_by_score(persons: Sequence[PersonDetection]) -> list[PersonDetection]:
