@@ -61,7 +61,7 @@ def _quaternion_rate(q: Tensor) -> Tensor:
     """(..., 4, 3) derivative of q exp(d) with respect to d at 0: half the product q (0, d)."""
     w, x, y, z = q.unbind(-1)
     rows = [-x, -y, -z, w, -z, y, z, w, -x, -y, x, w]
-    return 0.5 * torch.stack(rows, dim=-1).unflatten(-1, (4, 3))
+    return 0.5 * torch.stack(rows, dim=-1).reshape(*q.shape[:-1], 4, 3)
 
 
 def _swing_twist(q: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,4 +102,5 @@ def rotations_of(angles: Tensor, twist_axis: Tensor) -> Tensor:
 
     is_twist = torch.nn.functional.one_hot(twist_axis, 3).to(angles)
     swing: Tensor = roma.rotvec_to_rotmat(angles * (1 - is_twist))
-    return swing @ roma.rotvec_to_rotmat(angles * is_twist)
+    twist: Tensor = roma.rotvec_to_rotmat(angles * is_twist)
+    return swing @ twist

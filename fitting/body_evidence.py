@@ -85,7 +85,8 @@ def gather_evidence(keypoints: Keypoints, camera: Camera, model: BodyModel, conf
     seen = inside & (confidence >= config.min_confidence)
     _check_enough(names, seen)
     guess = np.where(seen, confidence, config.unseen_3d * np.maximum(confidence, config.unseen_3d))
-    xyz = None if keypoints.xyz is None else keypoints.xyz @ line_of_sight(keypoints.xy[seen], camera).T
+    turn = line_of_sight(keypoints.xy[seen], camera) if config.xyz_seen_straight else np.eye(3)
+    xyz = None if keypoints.xyz is None else keypoints.xyz @ turn.T
     return Evidence(
         names=names,
         xy=keypoints.xy,

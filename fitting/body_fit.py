@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hoirecon.arrays import BoolArray, FloatArray
+from hoirecon.arrays import FloatArray, IntArray
 from hoirecon.camera import Camera
 from hoirecon.data.body.jacobian import BodyPoints, points_of_landmarks
 from hoirecon.data.body.landmarks import body_landmarks
@@ -25,16 +25,19 @@ from hoirecon.fitting.body_evidence import Evidence, gather_evidence
 from hoirecon.fitting.body_starts import make_starts
 from hoirecon.fitting.body_state import FitState, limit_step, merge, retract, select
 from hoirecon.fitting.body_terms import (
+    Anchor,
     BodyView,
     JointLimits,
     Landmarks2D,
     Landmarks3D,
+    Lines,
+    Links,
     Stature,
     Targets,
     UsualPose,
     UsualShape,
 )
-from hoirecon.fitting.body_types import BodyEvidence, BodyFit, BodyFitConfig, PointTarget
+from hoirecon.fitting.body_types import BodyEvidence, BodyFit, BodyFitConfig, BodyLine, BodyLink, PointTarget
 from hoirecon.fitting.hand_poses import hand_pose
 from hoirecon.fitting.objective import Term, linearise, report_term
 from hoirecon.fitting.pose_prior import SITTING, STANDING, PosePrior, pose_prior
@@ -74,7 +77,6 @@ def fit_body(
     camera: Camera | None = None,
     body_model: BodyModel | None = None,
     config: BodyFitConfig | None = None,
-    person_mask: BoolArray | None = None,
     *,
     grip: Mapping[str, float] | None = None,
 ) -> BodyFit:
@@ -85,7 +87,6 @@ def fit_body(
         camera: intrinsics of the image in which the landmarks are pixels.
         body_model: the body; default: the free body.
         config: noise, priors and starts; None takes the defaults.
-        person_mask: (H, W) visible pixels of the person; the body's outline is then drawn to it gently.
         grip: how far each hand is closed, ``{"left": 0..1, "right": 0..1}``; default: idle hands.
 
     Returns:
@@ -113,42 +114,53 @@ def fit_body(
     return _result(problem, select(fine.state, torch.tensor([best])), basis, names[int(kept[best])])
 
 
-def refine_body(fit: BodyFit, targets: Sequence[PointTarget], *, iterations: int = 20) -> BodyFit:
-    """Move a fitted body so that places on it come to places in space, as far as its evidence lets it.
+def refine_body(
+    fit: BodyFit,
+    targets: Sequence[PointTarget] = (),
+    links: Sequence[BodyLink] = (),
+    lines: Sequence[BodyLine] = (),
+    *,
+    grip: Mapping[str, float] | None = None,
+    iterations: int = 20,
+) -> BodyFit:
+    """Move a fitted body so that places on it come to places in space, or to one another, as far as its evidence lets.
 
-    The landmarks, limits and priors of the first fit stay; each target joins them with its own sigma.
+    The landmarks, limits and priors of the first fit stay, and the first fit itself is an anchor: the limbs move
+    rather than the whole person. Each target and link joins them with its own sigma.
 
     Args:
         fit: result of :func:`fit_body`.
-        targets: e.g. both palms at the bar. None: the fit is returned as it is.
+        targets: e.g. both palms at the bar.
+        links: e.g. a palm and an ear that touch the same telephone.
+        lines: e.g. hand, nape and hand at one bar.
+        grip: how far each hand is closed now; None keeps the fingers.
         iterations: most steps of the solver.
 
     Returns:
-        The refined fit; ``target_errors_m`` says how near each target was met.
+        The refined fit; ``target_errors_m`` says how near each target was met. The fit itself if nothing is asked.
 
     Raises:
-        InputError: a target names vertices that the body does not have.
+        InputError: a target or link names vertices that the body does not have.
     """
-    if not targets:
+    if not targets and not links and not lines and grip is None:
         return fit
     basis = fit.evidence
-    model, camera, config = basis.model, basis.camera, basis.config
-    evidence = gather_evidence(basis.keypoints, camera, model, config)
+    model, config = basis.model, basis.config
+    evidence = gather_evidence(basis.keypoints, basis.camera, model, config)
     prior = _prior_for(evidence, config).to(model.v_template)
-    landmarks = points_of_landmarks(model, body_landmarks(model, basis.keypoints.layout))
-    terms = _terms(evidence, camera, model, prior, config, fit.person_height_px)
-    like = model.v_template
-    held = Targets(
-        torch.as_tensor(np.stack([t.target_cam for t in targets])).to(like),
-        torch.tensor([t.sigma_m for t in targets]).to(like),
-    )
-    problem = _Problem(evidence, landmarks + _target_points(model, targets), prior, (*terms, held))
-    state = replace(FitState.from_params(model, fit.params), log_scale=like.new_full((1,), fit.detector_log_scale))
+    state = FitState.from_params(model, fit.params)
+    state = replace(state, log_scale=torch.full_like(state.log_scale, fit.detector_log_scale))
+    if grip is not None:
+        rotations = torch.cat([state.body.rotations[:, :22], _hands(model, config, grip)[None]], dim=1)
+        state = replace(state, body=replace(state.body, rotations=rotations))
+    points = points_of_landmarks(model, body_landmarks(model, basis.keypoints.layout))
+    terms = _terms(evidence, basis.camera, model, prior, config, fit.person_height_px)
+    points, asked = _asked(model, points, targets, links, lines)
+    problem = _Problem(evidence, points, prior, (*terms, Anchor.of(state), *asked))
     state = problem.solve(state, iterations).state
-    refined = _result(problem, state, basis, fit.start)
-    at = BodyView.of(state, problem.points, prior).points[0, -len(targets) :]
-    errors = (at - held.target_cam).norm(dim=-1).tolist()
-    return replace(refined, target_errors_m={t.name or f"target {i}": errors[i] for i, t in enumerate(targets)})
+    at = BodyView.of(state, points, prior).points[0, len(evidence.names) :].cpu().numpy()
+    errors = {t.name or f"target {i}": float(np.linalg.norm(at[i] - t.target_cam)) for i, t in enumerate(targets)}
+    return replace(_result(problem, state, basis, fit.start), target_errors_m=errors)
 
 
 def _inputs(keypoints: Keypoints | Observation, camera: Camera | None) -> tuple[Keypoints, Camera]:
@@ -193,7 +205,7 @@ def _legs_sit(evidence: Evidence, config: BodyFitConfig) -> bool:
     up = sum(points[f"{s}_shoulder"] - points[f"{s}_hip"] for s in ("left", "right"))
     thigh = sum(points[f"{s}_knee"] - points[f"{s}_hip"] for s in ("left", "right"))
     cosine = -float(up @ thigh) / max(float(np.linalg.norm(up) * np.linalg.norm(thigh)), 1e-9)
-    return cosine < np.cos(np.deg2rad(45))
+    return bool(cosine < np.cos(np.deg2rad(45)))
 
 
 def _first_betas(model: BodyModel, config: BodyFitConfig) -> tuple[Tensor, float]:
@@ -249,15 +261,45 @@ def _plain(term: Term[BodyView]) -> Term[BodyView]:
     return term if term.robust is None else replace(term, robust=None)  # type: ignore[type-var]
 
 
-def _target_points(model: BodyModel, targets: Sequence[PointTarget]) -> BodyPoints:
-    width = max(len(t.vertex_ids) for t in targets)
-    idx = np.zeros((len(targets), width), dtype=np.int64)
-    w = np.zeros((len(targets), width))
-    for row, t in enumerate(targets):
-        idx[row, : len(t.vertex_ids)], w[row, : len(t.vertex_ids)] = t.vertex_ids, t.weights
+def _asked(
+    model: BodyModel,
+    landmarks: BodyPoints,
+    targets: Sequence[PointTarget],
+    links: Sequence[BodyLink],
+    lines: Sequence[BodyLine],
+) -> tuple[BodyPoints, list[Term[BodyView]]]:
+    """The points that targets, links and lines speak of, after the landmarks, and their terms."""
+    groups = [(t.vertex_ids, t.weights) for t in targets]
+    means = [ids for k in links for ids in (k.first_ids, k.second_ids)]
+    means += [ids for k in lines for ids in (k.first_ids, k.middle_ids, k.last_ids)]
+    groups += [(ids, np.full(len(ids), 1 / len(ids))) for ids in means]
+    if not groups:
+        return landmarks, []
+    first, like = len(landmarks), model.v_template
+    terms: list[Term[BodyView]] = []
+    if targets:
+        goals = torch.as_tensor(np.stack([t.target_cam for t in targets])).to(like)
+        sigmas = torch.tensor([t.sigma_m for t in targets]).to(like)
+        terms.append(Targets(tuple(range(first, first + len(targets))), goals, sigmas))
+    if links:
+        start = first + len(targets)
+        ends = tuple(range(start, start + 2 * len(links)))
+        terms.append(Links(ends[::2], ends[1::2], torch.tensor([k.at_most_m for k in links]).to(like)))
+    if lines:
+        start = first + len(targets) + 2 * len(links)
+        terms.append(Lines(tuple((start + 3 * i, start + 3 * i + 1, start + 3 * i + 2) for i in range(len(lines)))))
+    return landmarks + _mean_points(model, groups), terms
+
+
+def _mean_points(model: BodyModel, groups: Sequence[tuple[IntArray, FloatArray]]) -> BodyPoints:
+    """Weighted means of vertices as points of the body."""
+    width = max(len(ids) for ids, _ in groups)
+    idx, w = np.zeros((len(groups), width), dtype=np.int64), np.zeros((len(groups), width))
+    for row, (ids, weights) in enumerate(groups):
+        idx[row, : len(ids)], w[row, : len(ids)] = ids, weights
     chosen = model.indices(idx.reshape(-1)).view(idx.shape)
-    weights = torch.as_tensor(w).to(model.v_template)
-    return BodyPoints(model, chosen, weights, weights.new_zeros(len(targets), 52))
+    weights_ = torch.as_tensor(w).to(model.v_template)
+    return BodyPoints(model, chosen, weights_, weights_.new_zeros(len(groups), 52))
 
 
 def _result(problem: _Problem, state: FitState, basis: BodyEvidence, start: str) -> BodyFit:

@@ -160,7 +160,8 @@ def place_by_pixels(points: FloatArray, evidence: Evidence, camera: Camera) -> F
     scaled = (rows * w[:, None, None]).reshape(-1, 3), (right * w[:, None]).reshape(-1)
     t: FloatArray = np.linalg.lstsq(*scaled, rcond=None)[0]
     depth = float(np.clip(t[2], 0.3, 100.0))
-    middle = np.average(rays * (points[:, 2:] + depth) - points[:, :2], axis=0, weights=evidence.trust_2d)
+    share = evidence.trust_2d / evidence.trust_2d.sum()
+    middle = share @ (rays * (points[:, 2:] + depth) - points[:, :2])
     return np.array([middle[0], middle[1], depth])
 
 
@@ -173,7 +174,7 @@ def _rest_landmarks(points: BodyPoints, usual: FloatArray, hands: Tensor, betas:
 
 def _world(pose: FloatArray, root: FloatArray, joint: int) -> FloatArray:
     """World rotation of a joint (an index with the root at 0)."""
-    R = np.eye(3)
+    R: FloatArray = np.eye(3)
     while joint > 0:
         R = pose[joint - 1] @ R
         joint = PARENTS[joint]
@@ -197,8 +198,9 @@ def _turn_onto(a: FloatArray, b: FloatArray) -> FloatArray:
     axis = np.cross(a, b)
     sine = float(np.linalg.norm(axis))
     if sine < 1e-9:
-        axis, sine = (axis, 1.0) if a @ b > 0 else (np.cross(a, np.roll(a, 1)), 1.0)
-    return _turn(axis / sine * np.arctan2(np.linalg.norm(np.cross(a, b)), a @ b))
+        across = np.cross(a, np.roll(a, 1))  # any axis across a: rest bones lie along the axes
+        return np.eye(3) if a @ b > 0 else _turn(np.pi * _unit(across))
+    return _turn(axis / sine * np.arctan2(sine, a @ b))
 
 
 def _unit(v: FloatArray) -> FloatArray:

@@ -73,5 +73,5 @@ def merge(state: FitState, part: FitState, index: Tensor) -> FitState:
 
 def limit_step(step: Tensor, most_rad: float = 0.5) -> Tensor:
     """Shorten steps (B, D) that would turn a joint by more than ``most_rad`` radians."""
-    turn = step[:, : 3 * NUM_MOVED].unflatten(1, (NUM_MOVED, 3)).norm(dim=-1).amax(-1)
+    turn: Tensor = step[:, : 3 * NUM_MOVED].reshape(-1, NUM_MOVED, 3).norm(dim=-1).amax(-1)
     return step * (most_rad / turn.clamp_min(most_rad))[:, None]

@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import roma
 import torch
 from torch import Tensor
 
 from hoirecon.data.body.jacobian import BodyPoints, landmarks_with_jacobian
+from hoirecon.data.body.skeleton import BODY_JOINT_NAMES
+from hoirecon.data.body.state import rotvec_jacobian
 from hoirecon.fitting.body_angles import joint_angles
 from hoirecon.fitting.body_state import NUM_MOVED, FitState
 from hoirecon.fitting.objective import Residuals
@@ -222,8 +225,10 @@ class Stature:
 
 @dataclass(frozen=True)
 class Targets:
-    """Offset of the last T points from where they should be."""
+    """Offset of points from where they should be."""
 
+    places: tuple[int, ...]
+    """(T,) places of the points among the view's points."""
     target_cam: Tensor
     """(T, 3) metres."""
     sigmas: Tensor
@@ -238,10 +243,130 @@ class Targets:
 
     def residuals(self, view: BodyView) -> Residuals:
         """(B, T, 3)."""
-        n = len(self.target_cam)
-        unit = self.sigmas[:, None]
-        r = (view.points[:, -n:] - self.target_cam) / unit
-        return _spread(r, view.J_points[:, -n:] / unit[..., None], _ones(r[..., 0]), 1000 * float(self.sigmas[0]), "mm")
+        places, unit = list(self.places), self.sigmas[:, None]
+        r = (view.points[:, places] - self.target_cam) / unit
+        J = view.J_points[:, places] / unit[..., None]
+        return _spread(r, J, _ones(r[..., 0]), 1000 * float(self.sigmas[0]), "mm")
+
+
+ANCHOR_DEGREES = (
+    ("spine", 4.0), ("neck", 6.0), ("head", 6.0), ("hip", 6.0), ("collar", 6.0), ("shoulder", 12.0), ("elbow", 15.0),
+    ("wrist", 20.0), ("knee", 8.0), ("ankle", 8.0), ("foot", 8.0), ("pelvis", 3.0),
+)  # fmt: skip
+"""How far a refinement may turn each joint from the first fit, one sigma; arms most, as their depth is guessed."""
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """Difference from an earlier fit: rotations by their logarithm, shape and place as they are."""
+
+    at: FitState
+    """A batch of one."""
+    joint_sigmas: Tensor
+    """(22,) radians."""
+    transl_sigma: float = 0.02
+    """Metres; the body as a whole stays, the limbs come to the object."""
+    shape_sigma: float = 0.05
+    """Shape coefficients are known from the first fit; now they hardly move."""
+    robust: float | None = None
+    name: str = "anchor"
+    weight: float = 1.0
+
+    @classmethod
+    def of(cls, state: FitState) -> Anchor:
+        """Anchor with the sigmas of :data:`ANCHOR_DEGREES`."""
+        degrees = [next(d for part, d in ANCHOR_DEGREES if part in name) for name in BODY_JOINT_NAMES]
+        return cls(state, torch.deg2rad(torch.tensor(degrees)).to(state.log_scale))
+
+    def residuals(self, view: BodyView) -> Residuals:
+        """(B, 66 + NB + 3, 1) in sigmas."""
+        now, first, free = view.state.body, self.at.body, view.state.free
+        turned: Tensor = roma.rotmat_to_rotvec(first.rotations[:, :NUM_MOVED].mT @ now.rotations[:, :NUM_MOVED])
+        sigmas = self.joint_sigmas.repeat_interleave(3)
+        shape = torch.full_like(first.betas[0], self.shape_sigma)
+        place = torch.full_like(first.transl[0], self.transl_sigma)
+        unit = torch.cat([sigmas, shape, place])
+        r = torch.cat([turned.flatten(1), now.betas - first.betas, now.transl - first.transl], dim=1) / unit
+        J = torch.eye(free.size, dtype=r.dtype, device=r.device).repeat(len(r), 1, 1)
+        J[:, free.pose_columns, free.pose_columns] = _block_diagonal(rotvec_jacobian(turned))
+        J = torch.nn.functional.pad(J / unit[:, None], (0, 1))
+        return Residuals(r[..., None], J[:, :, None], torch.ones_like(r), 1.0, "ratio")
+
+
+def _block_diagonal(blocks: Tensor) -> Tensor:
+    """(B, 3N, 3N) from (B, N, 3, 3)."""
+    batch, n = blocks.shape[:2]
+    full = blocks.new_zeros(batch, n, 3, n, 3)
+    index = torch.arange(n, device=blocks.device)
+    full[:, index, :, index] = blocks.transpose(0, 1)
+    return full.reshape(batch, 3 * n, 3 * n)
+
+
+@dataclass(frozen=True)
+class Links:
+    """How much farther apart two points of the body are than they can be, e.g. a palm and an ear at one telephone."""
+
+    first: tuple[int, ...]
+    """Places of the first points among the view's points."""
+    second: tuple[int, ...]
+    at_most: Tensor
+    """(N,) metres."""
+    sigma: float = 0.02
+    """Metres."""
+    robust: float | None = None
+    name: str = "links"
+
+    @property
+    def weight(self) -> float:
+        """Number of links."""
+        return float(len(self.first))
+
+    def residuals(self, view: BodyView) -> Residuals:
+        """(B, N, 1)."""
+        first, second = list(self.first), list(self.second)
+        apart = view.points[:, first] - view.points[:, second]
+        distance = apart.norm(dim=-1).clamp_min(1e-6)
+        over = (distance - self.at_most).clamp_min(0)
+        direction = apart / distance[..., None] * (over > 0)[..., None]
+        J = torch.einsum("bnc,bncd->bnd", direction, view.J_points[:, first] - view.J_points[:, second])
+        r = over / self.sigma
+        return _spread(r[..., None], J[:, :, None] / self.sigma, _ones(r), 1000 * self.sigma, "mm")
+
+
+@dataclass(frozen=True)
+class Lines:
+    """How far a middle point lies from the straight line through two outer ones."""
+
+    places: tuple[tuple[int, int, int], ...]
+    """Outer, middle, outer point of each line among the view's points."""
+    sigma: float = 0.04
+    """Metres: a bar lies on the skin, not in the middle of hand and neck."""
+    robust: float | None = None
+    name: str = "lines"
+
+    @property
+    def weight(self) -> float:
+        """Number of lines."""
+        return float(len(self.places))
+
+    def residuals(self, view: BodyView) -> Residuals:
+        """(B, N, 3): with d the direction from a to c and e = b - a, r = e - (e.d) d."""
+        first, middle, last = (list(column) for column in zip(*self.places, strict=True))
+        e, J_e = (x[:, middle] - x[:, first] for x in (view.points, view.J_points))
+        span, J_span = (x[:, last] - x[:, first] for x in (view.points, view.J_points))
+        length = span.norm(dim=-1, keepdim=True).clamp_min(1e-3)
+        d = span / length
+        J_d = (J_span - d[..., None] * _along(d, J_span)) / length[..., None]
+        s = (e * d).sum(-1, keepdim=True)
+        J_s = _along(d, J_e) + _along(e, J_d)
+        r = e - s * d
+        J = J_e - d[..., None] * J_s - s[..., None] * J_d
+        return _spread(r / self.sigma, J / self.sigma, _ones(r[..., 0]), 1000 * self.sigma, "mm")
+
+
+def _along(v: Tensor, J: Tensor) -> Tensor:
+    """(B, N, 1, D) rows of J (B, N, 3, D) summed along v (B, N, 3)."""
+    return torch.einsum("bnc,bncd->bnd", v, J)[..., None, :]
 
 
 def _ones(r: Tensor) -> Tensor:

@@ -4,6 +4,8 @@ The two doors (in :mod:`hoirecon.fitting.body_fit`)::
 
     fit = fit_body(keypoints, camera, body_model, BodyFitConfig(), grip={"right": 0.8})
     fit = refine_body(fit, [PointTarget(vertex_ids, weights, target_cam, sigma_m=0.02, name="right_palm")])
+    links, lines = contact_links(estimate, obj, body_model), contact_lines(estimate, obj, body_model)
+    fit = refine_body(fit, links=links, lines=lines, grip=estimate.hand_grip)
     fit.params, fit.body, fit.landmark_error_relative, fit.flags
 """
 
@@ -43,6 +45,9 @@ class BodyFitConfig:
     """How many times noisier those are along the line of sight."""
     robust_3d: float = 3.0
     """Geman-McClure scale of 3D landmarks in sigmas."""
+    xyz_seen_straight: bool = True
+    """Whether 3D landmarks are given as if the person stood in the middle of the image, as networks on crops give
+    them; they are then turned to the line of sight. False: they are in the camera's true axes."""
     scale_log_sigma: float = 0.15
     """Freedom of the detector's 3D scale, which is normalised rather than measured; 0.15 is about 15 %."""
     min_confidence: float = 0.1
@@ -107,6 +112,51 @@ class PointTarget:
         object.__setattr__(self, "vertex_ids", ids)
         object.__setattr__(self, "weights", as_floats(weights / weights.sum(), (len(ids),), "weights"))
         object.__setattr__(self, "target_cam", as_floats(self.target_cam, (3,), "target_cam"))
+
+
+@dataclass(frozen=True)
+class BodyLink:
+    """Two places on the body that cannot be far from one another, e.g. because both touch the same small object."""
+
+    first_ids: IntArray
+    """(N,) body vertices whose mean is the first place."""
+    second_ids: IntArray
+    """(M,) likewise."""
+    at_most_m: float
+    """Largest distance, metres; nearer costs nothing."""
+    name: str = ""
+    """What to call it, e.g. ``right_palm-right_ear``."""
+
+    def __post_init__(self) -> None:
+        for field_name in ("first_ids", "second_ids"):
+            object.__setattr__(self, field_name, _some_vertices(getattr(self, field_name), field_name))
+        if not self.at_most_m > 0:
+            raise InputError(f"at_most_m of a body link must be positive metres, got {self.at_most_m}")
+
+
+@dataclass(frozen=True)
+class BodyLine:
+    """Three places on the body that lie on one straight line, e.g. hand, nape and hand at one bar."""
+
+    first_ids: IntArray
+    """(N,) body vertices whose mean is one outer place."""
+    middle_ids: IntArray
+    """(M,) likewise the place between."""
+    last_ids: IntArray
+    """(K,) likewise the other outer place."""
+    name: str = ""
+    """What to call it, e.g. ``left_hand-upper_back-right_hand``."""
+
+    def __post_init__(self) -> None:
+        for field_name in ("first_ids", "middle_ids", "last_ids"):
+            object.__setattr__(self, field_name, _some_vertices(getattr(self, field_name), field_name))
+
+
+def _some_vertices(ids: IntArray, name: str) -> IntArray:
+    found = as_ints(np.atleast_1d(ids), ("N",), name)
+    if len(found) == 0:
+        raise InputError(f"{name} needs at least one vertex of the body")
+    return found
 
 
 @dataclass(frozen=True)
