@@ -125,8 +125,8 @@ def refine_body(
 ) -> BodyFit:
     """Move a fitted body so that places on it come to places in space, or to one another, as far as its evidence lets.
 
-    The landmarks, limits and priors of the first fit stay, and the first fit itself is an anchor: the limbs move
-    rather than the whole person. Each target and link joins them with its own sigma.
+    2D landmarks, limits and priors stay. The detector's 3D guess does not: the first fit itself, which has heard it, is
+    an anchor instead, loose for arms, whose depth a photograph knows least. So limbs move rather than the person.
 
     Args:
         fit: result of :func:`fit_body`.
@@ -154,7 +154,8 @@ def refine_body(
         rotations = torch.cat([state.body.rotations[:, :22], _hands(model, config, grip)[None]], dim=1)
         state = replace(state, body=replace(state.body, rotations=rotations))
     points = points_of_landmarks(model, body_landmarks(model, basis.keypoints.layout))
-    terms = _terms(evidence, basis.camera, model, prior, config, fit.person_height_px)
+    seen_flat = replace(evidence, xyz=None)
+    terms = _terms(seen_flat, basis.camera, model, prior, config, fit.person_height_px)
     points, asked = _asked(model, points, targets, links, lines)
     problem = _Problem(evidence, points, prior, (*terms, Anchor.of(state), *asked))
     state = problem.solve(state, iterations).state

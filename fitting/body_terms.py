@@ -250,8 +250,8 @@ class Targets:
 
 
 ANCHOR_DEGREES = (
-    ("spine", 4.0), ("neck", 6.0), ("head", 6.0), ("hip", 6.0), ("collar", 6.0), ("shoulder", 12.0), ("elbow", 15.0),
-    ("wrist", 20.0), ("knee", 8.0), ("ankle", 8.0), ("foot", 8.0), ("pelvis", 3.0),
+    ("spine", 4.0), ("neck", 6.0), ("head", 6.0), ("hip", 6.0), ("collar", 6.0), ("shoulder", 20.0), ("elbow", 25.0),
+    ("wrist", 25.0), ("knee", 8.0), ("ankle", 8.0), ("foot", 8.0), ("pelvis", 3.0),
 )  # fmt: skip
 """How far a refinement may turn each joint from the first fit, one sigma; arms most, as their depth is guessed."""
 
@@ -339,7 +339,7 @@ class Lines:
 
     places: tuple[tuple[int, int, int], ...]
     """Outer, middle, outer point of each line among the view's points."""
-    sigma: float = 0.04
+    sigma: float = 0.03
     """Metres: a bar lies on the skin, not in the middle of hand and neck."""
     robust: float | None = None
     name: str = "lines"
