@@ -92,7 +92,7 @@ def _share_by_cluster(points: FloatArray, weights: FloatArray) -> FloatArray:
 
 
 def object_contact_points(mesh: Mesh, contact: ContactMap, count: int, seed: int = 0) -> ContactPoints:
-    """Contact points of the object: its vertices and samples of its faces above the threshold, weighted by probability."""
+    """Contact points of the object: vertices and samples of faces above the threshold, weighted by probability."""
     samples = sample_surface(mesh, 3000, seed)
     points = np.concatenate([samples.interpolate(mesh.verts), mesh.verts])
     probability = np.concatenate([samples.interpolate(contact.probability), contact.probability])

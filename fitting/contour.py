@@ -205,7 +205,12 @@ def mask_contour(mask: BoolArray) -> FloatArray:
 
 
 def _assemble(
-    visible: BoolArray, front: FloatArray, camera: Camera, px_per_cell: float, device: torch.device | str, dtype: torch.dtype
+    visible: BoolArray,
+    front: FloatArray,
+    camera: Camera,
+    px_per_cell: float,
+    device: torch.device | str,
+    dtype: torch.dtype,
 ) -> Region:
     hiding = (front < NOTHING_BEFORE) & ~visible
     kind = np.where(visible, VISIBLE, np.where(hiding, HIDING, BACKGROUND))
@@ -233,4 +238,4 @@ def _nearest_hiding(hiding: BoolArray, front: FloatArray) -> tuple[FloatArray, F
     if not hiding.any():
         return np.full(hiding.shape, 1e3), np.full(hiding.shape, NOTHING_BEFORE)
     distance, index = distance_transform_edt(~hiding, return_indices=True)
-    return distance, front[tuple(index)]
+    return np.asarray(distance), front[tuple(index)]

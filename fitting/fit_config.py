@@ -91,5 +91,6 @@ class FitConfig:
     def __post_init__(self) -> None:
         if self.rotations < 0 or self.keep < 1 or self.chunk < 1:
             raise InputError(
-                f"the fit needs rotations >= 0, keep >= 1 and chunk >= 1, got {self.rotations}, {self.keep}, {self.chunk}"
+                f"the fit needs rotations >= 0, keep >= 1 and chunk >= 1, "
+                f"got {self.rotations}, {self.keep} and {self.chunk}"
             )

@@ -12,7 +12,9 @@ NEAREST_START = 0.3
 """No start is nearer to the camera than this, metres."""
 
 
-def start_translations(R: Tensor, verts: Tensor, region: Region, anchor: tuple[Tensor, Tensor] | None, depth: float) -> Tensor:
+def start_translations(
+    R: Tensor, verts: Tensor, region: Region, anchor: tuple[Tensor, Tensor] | None, depth: float
+) -> Tensor:
     """(B, 3) translation for each rotation: depth from contact (or a guess), x and y from the mask's box.
 
     Sides of the box that something hides are not matched; with contact, a box without any free side leaves x or y to
@@ -22,7 +24,7 @@ def start_translations(R: Tensor, verts: Tensor, region: Region, anchor: tuple[T
         R: (B, 3, 3).
         verts: (V, 3) object frame, at the expected scale.
         region: the mask.
-        anchor: centroids (3,) of the contact points on the body (camera frame) and on the object (object frame), or None.
+        anchor: centroids (3,) of the contact points on the body (camera frame) and object (object frame), or None.
         depth: depth of the object's centre if there is no contact, metres.
     """
     placed = verts @ R.transpose(1, 2)
@@ -32,8 +34,9 @@ def start_translations(R: Tensor, verts: Tensor, region: Region, anchor: tuple[T
     else:
         t = anchor[0] - R @ anchor[1]
     t[:, 2].clamp_(min=NEAREST_START)
+    focal = verts.new_tensor(region.camera.focal)
     for _ in range(2):  # the projection is not linear in depth; two rounds settle it to a cell
-        t[:, :2] += _box_shift(placed + t[:, None], region, anchor is None) * t[:, 2:] / verts.new_tensor(region.camera.focal)
+        t[:, :2] += _box_shift(placed + t[:, None], region, anchor is None) * t[:, 2:] / focal
     return t
 
 
@@ -42,7 +45,8 @@ def _depth_by_size(placed: Tensor, region: Region) -> Tensor:
     left, top, right, bottom = region.box
     size = placed[..., :2].amax(1) - placed[..., :2].amin(1)
     seen = placed.new_tensor([right - left, bottom - top])
-    return (size * placed.new_tensor(region.camera.focal)).norm(dim=1) / seen.norm()
+    large: Tensor = (size * placed.new_tensor(region.camera.focal)).norm(dim=1)
+    return large / seen.norm()
 
 
 def _box_shift(placed: Tensor, region: Region, always: bool) -> Tensor:

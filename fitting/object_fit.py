@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hoirecon.arrays import BoolArray, FloatArray, as_floats
+from hoirecon.arrays import BoolArray
 from hoirecon.contact_map import ContactMap
 from hoirecon.errors import InputError
+from hoirecon.fitting.contact_pairs import sample_surface
 from hoirecon.fitting.fit_config import FitConfig as FitConfig
 from hoirecon.fitting.fit_config import StageConfig as StageConfig
-from hoirecon.fitting.contact_pairs import sample_surface
 from hoirecon.fitting.hypotheses import distinct, set_distance, start_translations
 from hoirecon.fitting.object_problem import ObjectProblem, prepare
 from hoirecon.fitting.object_state import ObjectState, limit_step
-from hoirecon.fitting.objective import Quadratic, TermReport, linearise, report_term
+from hoirecon.fitting.object_types import ObjectAlternative as ObjectAlternative
+from hoirecon.fitting.object_types import ObjectFit as ObjectFit
+from hoirecon.fitting.object_types import ObjectToFit as ObjectToFit
+from hoirecon.fitting.objective import Quadratic, linearise, report_term
 from hoirecon.fitting.sdf import inside_depth
 from hoirecon.fitting.so3 import super_fibonacci, upright_rotations
 from hoirecon.fitting.solver import LMConfig, in_chunks, levenberg_marquardt
@@ -28,7 +29,6 @@ from hoirecon.mesh import Mesh
 from hoirecon.observation import Observation
 from hoirecon.pose import ObjectPose
 from hoirecon.scene import SceneBody
-
 
 UP_CAM = (0.0, -1.0, 0.0)
 """Up for a level camera."""
@@ -39,64 +39,6 @@ POOR_IOU = 0.5
 DEEP_MM = 20.0
 """Penetration over which a fit is flagged, millimetres."""
 PENETRATION = ("body in object", "object in body")
-
-
-@dataclass(frozen=True)
-class ObjectToFit:
-    """An object whose pose is wanted."""
-
-    mesh: Mesh
-    """In its own frame, metres; scale 1 is its usual size."""
-    name: str = "object"
-    """What to call it in errors and flags."""
-    size_prior: tuple[float, float] = (0.0, 0.2)
-    """Mean and standard deviation of the natural logarithm of the scale; 0.2 means +-20 %, 0 fixes the scale."""
-    up_obj: tuple[float, float, float] | None = None
-    """Axis of the mesh that usually points up; half of the start rotations then keep it upright. None: no idea."""
-    initial_rotations: FloatArray | None = None
-    """(N, 3, 3) start rotations ``R_cam_obj`` tried besides the even cover; with ``rotations=0`` the only ones."""
-
-    def __post_init__(self) -> None:
-        mu, sigma = (float(v) for v in as_floats(self.size_prior, (2,), "size_prior"))
-        if sigma < 0:
-            raise InputError(f"size_prior of {self.name} is (mean, sigma) of log scale with sigma >= 0, got {sigma}")
-        object.__setattr__(self, "size_prior", (mu, sigma))
-        if self.initial_rotations is not None:
-            rotations = as_floats(self.initial_rotations, ("N", 3, 3), "initial_rotations")
-            object.__setattr__(self, "initial_rotations", rotations)
-
-
-@dataclass(frozen=True)
-class ObjectAlternative:
-    """A runner-up: another pose that explains the photograph nearly as well."""
-
-    pose: ObjectPose
-    energy: float
-    """Comparable with :attr:`ObjectFit.energy`."""
-    iou_visible: float
-
-
-@dataclass(frozen=True)
-class ObjectFit:
-    """The pose of one object and how well it explains what was seen."""
-
-    name: str
-    pose: ObjectPose
-    """From the object frame to the camera frame."""
-    energy: float
-    """The energy that ranks, in squared sigmas (penetration capped, visible IoU included)."""
-    alternatives: tuple[ObjectAlternative, ...]
-    """Distinct runners-up, best first."""
-    terms: dict[str, TermReport[Any]]
-    """Residuals per term at the pose, in px, mm or ratio."""
-    iou_visible: float
-    """Overlap of the visible mask with the object where nothing hides it, 0..1."""
-    max_penetration_mm: float
-    """Deepest penetration of body into object or object into body, millimetres."""
-    flags: tuple[str, ...] = ()
-    """What to know before trusting it: ``ambiguous``, ``no contact``, ``scale set by prior``, ..."""
-    evaluations: int = 0
-    """(hypothesis, step) evaluations spent."""
 
 
 def fit_objects(
@@ -176,9 +118,7 @@ def start_rotations(obj: ObjectToFit, config: FitConfig) -> Tensor:
     return rotations
 
 
-def fit_object(
-    problem: ObjectProblem, rotations: Tensor, mesh: Mesh, body: Mesh, config: FitConfig
-) -> ObjectFit:
+def fit_object(problem: ObjectProblem, rotations: Tensor, mesh: Mesh, body: Mesh, config: FitConfig) -> ObjectFit:
     """Search the pose of one prepared object.
 
     Coarse steps from all rotations, the better half goes on; the best distinct ones are annealed and finished; one
@@ -284,9 +224,7 @@ def _report(
         name=problem.name,
         pose=pose,
         energy=float(energy[0]),
-        alternatives=tuple(
-            ObjectAlternative(problem.pose(state, i), float(energy[i]), float(iou[i])) for i in others
-        ),
+        alternatives=tuple(ObjectAlternative(problem.pose(state, i), float(energy[i]), float(iou[i])) for i in others),
         terms={term.name: report_term(term, best) for term in problem.terms(config.final, config)},
         iou_visible=float(iou[0]),
         max_penetration_mm=depth,
@@ -319,7 +257,7 @@ def max_penetration_mm(mesh: Mesh, pose: ObjectPose, body: Mesh, seed: int = 0) 
 def _flags(
     problem: ObjectProblem, quad: Quadratic, gaps: list[float], iou: float, depth_mm: float, config: FitConfig
 ) -> tuple[str, ...]:
-    mean, sigma = problem.scale_prior
+    sigma = problem.scale_prior[1]
     spread = float(torch.linalg.inv(quad.hessian[0].double().cpu() + 1e-9 * torch.eye(7))[6, 6].clamp_min(0).sqrt())
     found = {
         "ambiguous": any(gap < config.ambiguous_energy for gap in gaps),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,15 +30,13 @@ from hoirecon.fitting.object_terms import (
     OutlineOnMask,
     ScalePrior,
 )
+from hoirecon.fitting.object_types import ObjectToFit
 from hoirecon.fitting.objective import Term
 from hoirecon.fitting.sdf import DistanceGrid, distance_grid
 from hoirecon.fitting.silhouette import EdgeTopology, edge_topology
 from hoirecon.mesh import Mesh
 from hoirecon.observation import Observation
 from hoirecon.pose import ObjectPose
-
-if TYPE_CHECKING:
-    from hoirecon.fitting.object_fit import ObjectToFit
 
 BODY_SAMPLES = 1730
 """Body vertices asked whether they are inside the object: every fourth of an SMPL-H body."""

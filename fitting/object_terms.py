@@ -105,7 +105,7 @@ def in_front(depth: Tensor, front: Tensor, softness: float) -> Tensor:
 
 
 def nearest_outline(cells: Tensor, outer: Tensor, points: Tensor) -> Tensor:
-    """(B, M) index of the outline sample (B, N, 2) nearest to each of the points (M, 2); inner samples are no choice."""
+    """(B, M) index of the outer sample of (B, N, 2) that is nearest to each of the points (M, 2)."""
     middle = points.mean(0)
     q = points - middle
     c = torch.where(outer[..., None], cells - middle, FAR)
@@ -157,7 +157,7 @@ class ContactAttraction:
 
 
 def mutual_nearest(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """For (B, N, 3) and (M, 3): index of the nearest of b for each a (B, N), and of the nearest of a for each b (B, M)."""
+    """Index of the nearest of b (M, 3) for each of a (B, N, 3), and of the nearest of a for each of b: (B, N), (B, M)."""
     middle = b.mean(0)
     a, b = a - middle, b - middle
     cross = a @ b.T
@@ -168,7 +168,7 @@ def mutual_nearest(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 def shrink(offset: Tensor, dead_zone: float) -> tuple[Tensor, Tensor]:
     """Offsets (..., 3) shortened by the dead zone, and their derivative (..., 3, 3) by the offset.
 
-    With e the offset and d its length: r = e (1 - dead/d), dr/de = (1 - dead/d) I + (dead/d) e e^T / d^2, 0 if d < dead.
+    With e the offset, d its length and f = dead / d: r = (1 - f) e and dr/de = (1 - f) I + f e e^T / d^2; 0 if f > 1.
     """
     length = offset.norm(dim=-1, keepdim=True).clamp_min(1e-9)
     outside = (length > dead_zone).to(offset.dtype)

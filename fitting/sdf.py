@@ -39,7 +39,7 @@ class DistanceGrid:
         return ((node >= 0) & (node < size - 1)).all(-1)
 
     def sample(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Trilinear value (N,) and its gradient (N, 3) at points (N, 3) inside the box; others are moved to its border."""
+        """Trilinear value (N,) and its gradient (N, 3) at points (N, 3); points outside the box are moved to its border."""
         shape = self.values.shape
         limit = torch.tensor(shape, dtype=points.dtype, device=points.device) - 1
         node = ((points - self.low) / self.spacing).clamp_min(0).minimum(limit)
@@ -50,7 +50,8 @@ class DistanceGrid:
         base = (i * shape[1] + j) * shape[2] + k
         step_i, step_j = shape[1] * shape[2], shape[2]
         c = [flat[base + di * step_i + dj * step_j + dk] for di in (0, 1) for dj in (0, 1) for dk in (0, 1)]
-        return _trilinear(c, *f.unbind(-1), self.spacing)
+        x, y, z = f.unbind(-1)
+        return _trilinear(c, x, y, z, self.spacing)
 
 
 def _trilinear(c: list[Tensor], x: Tensor, y: Tensor, z: Tensor, spacing: Tensor) -> tuple[Tensor, Tensor]:
@@ -167,4 +168,4 @@ def _winding_from(scene: object, mesh: Mesh, points: FloatArray, axis: int, way:
     hits = scene.list_intersections(o3d.core.Tensor(rays))  # type: ignore[attr-defined]
     row, face = hits["ray_ids"].numpy().astype(int), hits["primitive_ids"].numpy().astype(int)
     leaving = np.sign(np.einsum("nk,nk->n", mesh.face_normals[face], rays[row, 3:].astype(np.float64)))
-    return np.bincount(row, leaving, minlength=len(points))
+    return np.bincount(row, leaving, minlength=len(points)).astype(np.float64)

@@ -33,7 +33,9 @@ class EdgeTopology:
     """(K, E) 1 if the face runs through the edge from the lower to the higher vertex, -1 if against, 0 if unused."""
 
 
-def edge_topology(faces: IntArray, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> EdgeTopology:
+def edge_topology(
+    faces: IntArray, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> EdgeTopology:
     """Collect the edges of any triangle mesh, manifold or not."""
     half = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     owner = np.tile(np.arange(len(faces)), 3)

@@ -55,7 +55,7 @@ def upright_rotations(count: int, up_obj: Tensor, up_cam: Tensor, tilt: float = 
 
 
 def align(a: Tensor, b: Tensor) -> Tensor:
-    """(3, 3) smallest rotation that takes the unit vector a to the unit vector b; any half turn if they are opposite."""
+    """(3, 3) smallest rotation that takes unit vector a to unit vector b; any half turn if they are opposite."""
     axis = torch.linalg.cross(a, b)
     sine, cosine = axis.norm(), torch.dot(a, b)
     if float(sine) < 1e-9:

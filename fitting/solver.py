@@ -120,7 +120,8 @@ def in_chunks(
         count = length(state)
         if count <= chunk:
             return linearise(state)
-        parts = [linearise(select(state, index)) for index in torch.arange(count).split(chunk)]
+        starts = range(0, count, chunk)
+        parts = [linearise(select(state, torch.arange(s, min(s + chunk, count)))) for s in starts]
         return Quadratic(
             torch.cat([p.cost for p in parts]),
             torch.cat([p.gradient for p in parts]),

@@ -1,6 +1,6 @@
 """Measure the object fit on closed-world scenes: Chamfer distance, success, time, over the scenes of a seed.
 
-    python -m tools.fit_bench --level L2 --seed 0 --cache SOME_FOLDER
+python -m tools.fit_bench --level L2 --seed 0 --cache SOME_FOLDER
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import tyro
-from tools.fit_scenes import ClosedScene, cached, chamfer_cm, make_scene, observe, rotation_error_deg
 
 from hoirecon.fitting.object_fit import FitConfig, ObjectFit, ObjectToFit, fit_objects
+from tools.fit_scenes import ClosedScene, cached, chamfer_cm, make_scene, observe, rotation_error_deg
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,9 @@ def measure(scene: ClosedScene, config: BenchConfig) -> dict[str, Any]:
     given = observe(scene, config.level, config.noise)
     prior = (0.0, 0.2 if config.level != "L0" else 0.0)
     wall, cpu = time.perf_counter(), time.process_time()
-    fit = fit_objects(given.observation, given.body, [ObjectToFit(given.mesh, scene.name, prior)], [given.contact], config.fit)[0]
+    fit = fit_objects(
+        given.observation, given.body, [ObjectToFit(given.mesh, scene.name, prior)], [given.contact], config.fit
+    )[0]
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     return {**_errors(scene, fit, given.scale), "wall_s": wall, "cpu_s": cpu}
 
@@ -65,6 +67,15 @@ def _errors(scene: ClosedScene, fit: ObjectFit, scale: float) -> dict[str, Any]:
         "flags": fit.flags,
         "evaluations": fit.evaluations,
     }
+
+
+def line(r: dict[str, Any]) -> str:
+    """One scene's result on one line."""
+    return (
+        f"{r['scene']:20s} occluded {r['occluded']:.2f} CD {r['cd_cm']:5.2f} (best {r['best_cm']:5.2f}) "
+        f"rotation {r['rotation_deg']:5.1f} log s {r['log_scale']:.3f} penetration {r['penetration_mm']:4.1f} "
+        f"IoU {r['iou']:.2f} E {r['energy']:6.1f} wall {r['wall_s']:.2f} cpu {r['cpu_s']:.2f} {', '.join(r['flags'])}"
+    )
 
 
 def summary(rows: list[dict[str, Any]]) -> str:
@@ -91,13 +102,7 @@ def main(config: BenchConfig) -> None:
         key = f"{'H' if config.heavy else 'A'}{config.seed}_{index:02d}"
         scene = cached(config.cache, key, lambda i=index: make_scene(i, config.seed, config.heavy))  # type: ignore[misc]
         rows.append(measure(scene, config))
-        r = rows[-1]
-        print(
-            f"{r['scene']:20s} occ {r['occluded']:.2f} CD {r['cd_cm']:5.2f} (best {r['best_cm']:5.2f}) rot {r['rotation_deg']:5.1f} "
-            f"ls {r['log_scale']:.3f} pen {r['penetration_mm']:4.1f} iou {r['iou']:.2f} E {r['energy']:6.1f} "
-            f"wall {r['wall_s']:.2f} cpu {r['cpu_s']:.2f} {','.join(r['flags'])}",
-            flush=True,
-        )
+        print(line(rows[-1]), flush=True)
     print(summary(rows))
     if config.out is not None:
         config.out.write_text("\n".join(json.dumps(r) for r in rows) + "\n")

@@ -1,0 +1,76 @@
+"""What goes into the object fit and what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hoirecon.arrays import FloatArray, as_floats
+from hoirecon.errors import InputError
+from hoirecon.fitting.objective import TermReport
+from hoirecon.mesh import Mesh
+from hoirecon.pose import ObjectPose
+
+
+@dataclass(frozen=True)
+class ObjectToFit:
+    """An object whose pose is wanted."""
+
+    mesh: Mesh
+    """In its own frame, metres; scale 1 is its usual size."""
+    name: str = "object"
+    """What to call it in errors and flags."""
+    size_prior: tuple[float, float] = (0.0, 0.2)
+    """Mean and standard deviation of the natural logarithm of the scale; 0.2 means +-20 %, 0 fixes the scale."""
+    up_obj: tuple[float, float, float] | None = None
+    """Axis of the mesh that usually points up; half of the start rotations then keep it upright. None: no idea."""
+    initial_rotations: FloatArray | None = None
+    """(N, 3, 3) start rotations ``R_cam_obj`` tried besides the even cover; with ``rotations=0`` the only ones."""
+
+    def __post_init__(self) -> None:
+        mu, sigma = (float(v) for v in as_floats(self.size_prior, (2,), "size_prior"))
+        if sigma < 0:
+            raise InputError(f"size_prior of {self.name} is (mean, sigma) of log scale with sigma >= 0, got {sigma}")
+        object.__setattr__(self, "size_prior", (mu, sigma))
+        if self.up_obj is not None and not np.linalg.norm(as_floats(self.up_obj, (3,), "up_obj")) > 0:
+            raise InputError(f"up_obj of {self.name} must be a direction, got {self.up_obj}")
+        if self.initial_rotations is not None:
+            rotations = as_floats(self.initial_rotations, ("N", 3, 3), "initial_rotations")
+            if not np.allclose(rotations @ rotations.transpose(0, 2, 1), np.eye(3), atol=1e-3):
+                raise InputError(f"initial_rotations of {self.name} must be rotations (R R^T = 1)")
+            object.__setattr__(self, "initial_rotations", rotations)
+
+
+@dataclass(frozen=True)
+class ObjectAlternative:
+    """A runner-up: another pose that explains the photograph nearly as well."""
+
+    pose: ObjectPose
+    energy: float
+    """Comparable with :attr:`ObjectFit.energy`."""
+    iou_visible: float
+
+
+@dataclass(frozen=True)
+class ObjectFit:
+    """The pose of one object and how well it explains what was seen."""
+
+    name: str
+    pose: ObjectPose
+    """From the object frame to the camera frame."""
+    energy: float
+    """The energy that ranks, in squared sigmas (penetration capped, visible IoU included)."""
+    alternatives: tuple[ObjectAlternative, ...]
+    """Distinct runners-up, best first."""
+    terms: dict[str, TermReport[Any]]
+    """Residuals per term at the pose, in px, mm or ratio."""
+    iou_visible: float
+    """Overlap of the visible mask with the object where nothing hides it, 0..1."""
+    max_penetration_mm: float
+    """Deepest penetration of body into object or object into body, millimetres."""
+    flags: tuple[str, ...] = ()
+    """What to know before trusting it: ``ambiguous``, ``no contact``, ``scale set by prior``, ..."""
+    evaluations: int = 0
+    """(hypothesis, step) evaluations spent."""
