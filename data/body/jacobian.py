@@ -85,6 +85,19 @@ class BodyPoints:
         """(L, K, 3, 459) pose correctives of the vertices, or None."""
         return None if self.model.posedirs is None else self.model.posedirs[self.idx]
 
+    @cached_property
+    def _pose_shape_of(self) -> dict[tuple[int, ...], Tensor]:
+        return {}
+
+    def pose_shape_of(self, joints: tuple[int, ...]) -> Tensor:
+        """(L, 3K, 9M) correctives that follow the given joints, gathered once; zeros for the root, which has none."""
+        if joints not in self._pose_shape_of:
+            assert self.pose_shape is not None
+            by_joint = self.pose_shape.view(*self.pose_shape.shape[:-1], NUM_JOINTS - 1, 9)
+            by_joint = torch.nn.functional.pad(by_joint, (0, 0, 1, 0))[..., list(joints), :]
+            self._pose_shape_of[joints] = by_joint.flatten(3).flatten(1, 2).contiguous()
+        return self._pose_shape_of[joints]
+
 
 def points_of_landmarks(model: BodyModel, landmarks: Landmarks) -> BodyPoints:
     """Prepare sparse landmarks, e.g. ``hoirecon.data.body.body_landmarks(model, "blazepose33")``."""
@@ -138,7 +151,7 @@ def landmarks_with_jacobian(
     carried = _carried(points, state, world_R, world_t)
     pose = _turn_columns(points, joints, carried, world_R, world_t)
     if points.pose_shape is not None:
-        pose = pose + _corrective_columns(points, joints, state.rotations, world_R)
+        pose = pose + _corrective_columns(points, free.joints, state.rotations, world_R)
     columns = [pose.flatten(-2), _shape_columns(points, world_R)[..., : free.betas]]
     if free.transl:
         eye = torch.eye(3, dtype=pose.dtype, device=pose.device)
@@ -156,7 +169,8 @@ def _carried(points: BodyPoints, state: BodyState, world_R: Tensor, world_t: Ten
     """(B, L, 52, 3) ``q_j``: what each joint carries of each point, at its place in the world."""
     arm = points.arm + torch.einsum("ljcn,bn->bljc", points.arm_shape, state.betas)
     if points.pose_shape is not None:
-        shift = torch.einsum("lkcf,bf->blkc", points.pose_shape, pose_features(state.rotations))
+        shift = pose_features(state.rotations) @ points.pose_shape.flatten(0, 2).mT
+        shift = shift.view(len(shift), *points.pose_shape.shape[:3])
         arm = arm + torch.einsum("lkj,blkc->bljc", points.hang, shift)
     return torch.einsum("bjrc,bljc->bljr", world_R, arm) + points.share[..., None] * world_t[:, None]
 
@@ -171,15 +185,13 @@ def _turn_columns(points: BodyPoints, joints: Tensor, carried: Tensor, world_R: 
     return turned.permute(0, 1, 4, 2, 3)
 
 
-def _corrective_columns(points: BodyPoints, joints: Tensor, rotations: Tensor, world_R: Tensor) -> Tensor:
+def _corrective_columns(points: BodyPoints, joints: tuple[int, ...], rotations: Tensor, world_R: Tensor) -> Tensor:
     """(B, L, 3, M, 3) motion by the pose blend shapes, which follow each joint's R - 1 (none of the root)."""
-    assert points.pose_shape is not None
-    blend = torch.einsum("lkj,bjrc->blkrc", points.hang, world_R)
-    dirs = points.pose_shape.view(*points.pose_shape.shape[:-1], NUM_JOINTS - 1, 9)
-    dirs = torch.nn.functional.pad(dirs, (0, 0, 1, 0))[..., joints, :]  # the root has no correctives
-    per_feature = torch.einsum("blkrc,lkcmf->blrmf", blend, dirs)
-    turn = torch.einsum("bmrs,dsc->bmrcd", rotations[:, joints], _generators(rotations.device, rotations.dtype))
-    return torch.einsum("blrmf,bmfd->blrmd", per_feature, turn.flatten(2, 3))
+    batch, count = len(rotations), len(points)
+    blend = torch.einsum("lkj,bjrc->lbrkc", points.hang, world_R).reshape(count, batch * 3, -1)
+    per_feature = (blend @ points.pose_shape_of(joints)).view(count, batch, 3, len(joints), 9)
+    turn = torch.einsum("bmrs,dsc->bmrcd", rotations[:, list(joints)], _generators(rotations.device, rotations.dtype))
+    return torch.einsum("lbrmf,bmfd->blrmd", per_feature, turn.flatten(2, 3))
 
 
 def _shape_columns(points: BodyPoints, world_R: Tensor) -> Tensor:

@@ -303,18 +303,18 @@ class _Columns:
     shape: Tensor
     """(NB, 3, V)."""
     pose: Tensor | None
-    """(459, 3, V)."""
+    """(3, V, 459): a vertex's row stays whole, so that a subset is gathered quickly."""
     skin: Tensor
     """(52, V)."""
 
     @classmethod
     def of(cls, model: BodyModel) -> _Columns:
-        pose = None if model.posedirs is None else model.posedirs.permute(2, 1, 0).contiguous()
+        pose = None if model.posedirs is None else model.posedirs.transpose(0, 1).contiguous()
         shape = model.shapedirs.permute(2, 1, 0).contiguous()
         return cls(model.v_template.mT.contiguous(), shape, pose, model.weights.mT.contiguous())
 
     def take(self, index: Tensor) -> _Columns:
-        pose = None if self.pose is None else self.pose[..., index]
+        pose = None if self.pose is None else self.pose[:, index]
         return _Columns(self.template[:, index], self.shape[..., index], pose, self.skin[:, index])
 
     def rest(self, betas: Tensor, rotations: Tensor) -> Tensor:
@@ -322,7 +322,7 @@ class _Columns:
         rest = self.template + (betas @ self.shape.flatten(1)).view(len(betas), *self.template.shape)
         if self.pose is not None:
             features = pose_features(rotations)
-            rest = rest + (features @ self.pose.flatten(1)).view(len(features), *self.template.shape)
+            rest = rest + (features @ self.pose.flatten(0, 1).mT).view(len(features), *self.template.shape)
         return rest
 
 

@@ -19,7 +19,8 @@ from hoirecon.data.body.model import BodyModel
 from hoirecon.mesh import Mesh
 
 NORMAL_WEIGHT_M = 0.02
-"""Length that a normal turned by 60 degrees counts for: keeps palm and back of a 25 mm thick hand apart."""
+"""Length that a normal turned by 60 degrees counts for: keeps palm and back of a 25 mm thick hand apart
+where the other model's hands rest bent or turned."""
 BOX_PERCENTILES = (3.0, 97.0)
 """Ends of a segment's box; inside the extremes, which depend on a few border vertices."""
 

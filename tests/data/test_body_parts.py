@@ -165,6 +165,18 @@ def test_parts_carried_to_another_mesh_agree(free: BodyModel, stranger: Stranger
     assert not ((true_side == "left") & (side == "right")).any()
 
 
+def test_palm_and_back_of_the_hand_stay_apart_where_hands_rest_otherwise(free: BodyModel, stranger: Stranger) -> None:
+    """Another model's hands need not rest flat: wrists turned by 0.2 rad, fingers curled by 0.1 rad."""
+    wrists, fingers = torch.zeros(1, 21, 3, dtype=free.dtype), torch.zeros(1, 15, 3, dtype=free.dtype)
+    wrists[0, 19, 2], wrists[0, 20, 2], fingers[..., 2] = 0.2, -0.2, -0.1
+    rest = stranger.model.forward(None, None, wrists, fingers, -fingers).verts[0]
+    parts, own = replace(stranger.model, v_template=rest).parts, free.parts
+    true = own.ids[stranger.ends]
+    hand = [own.names.index(f"{side}_{part}") for side in ("left", "right") for part in ("palm", "hand_back")]
+    inner = np.isin(true[:, 0], hand) & (true[:, 0] == true[:, 1])
+    assert (parts.ids[inner] == true[inner, 0]).mean() > 0.97  # 0.88 if normals did not count
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_landmarks_carried_to_another_mesh_agree(free: BodyModel, stranger: Stranger, layout: str) -> None:
     carried, own = body_landmarks(stranger.model, layout), body_landmarks(free, layout)
