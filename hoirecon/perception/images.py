@@ -158,7 +158,8 @@ def _focal_from_sensor(ifd: Any, size: tuple[int, int]) -> float | None:
     """Focal length in pixels = FocalLength [mm] x pixels per mm on the sensor, brought to the decoded size."""
     focal_mm = _positive(ifd.get(ExifTags.Base.FocalLength), 0.1, 5000)
     resolution = _positive(ifd.get(ExifTags.Base.FocalPlaneXResolution), 1e-3, 1e9)
-    unit = _RESOLUTION_UNIT_MM.get(int(_positive(ifd.get(ExifTags.Base.FocalPlaneResolutionUnit), 1, 5) or 2))
+    named_unit = _positive(ifd.get(ExifTags.Base.FocalPlaneResolutionUnit, 2), 2, 5)  # inches if not said
+    unit = None if named_unit is None else _RESOLUTION_UNIT_MM.get(int(named_unit))
     if focal_mm is None or resolution is None or unit is None:
         return None
     width_at_exposure = _positive(ifd.get(ExifTags.Base.ExifImageWidth), 1, 1e6) or size[0]

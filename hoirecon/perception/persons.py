@@ -17,26 +17,46 @@ PersonChoice = str | int | Box
 
 
 def find_persons(image: ByteArray, detector: PersonDetector, around: Sequence[Box] = ()) -> list[PersonDetection]:
-    """Persons in the whole image; if none is seen, in ever larger surroundings of the given boxes.
+    """Persons in the whole image, and in ever closer surroundings of boxes that none of them touches.
 
-    A person who is small in a large photograph is lost when the detector shrinks the whole, but found in a cut-out.
+    A person who is small in a large photograph is lost when the detector shrinks the whole, but found in a cut-out;
+    the widest one is tried first, for it does not cut the person off.
+
+    Args:
+        image: (H, W, 3) RGB.
+        detector: what finds persons.
+        around: boxes of the objects, pixels.
 
     Raises:
         InputError: nobody is found.
     """
-    persons = detector.detect(image)
-    if persons:
-        return persons
+    persons = list(detector.detect(image))
     height, width = image.shape[:2]
     for box in around:
-        for factor in (1.5, 3.0, 6.0):
-            persons = detect_in(image, detector, enlarged(box, factor, width, height))
-            if persons:
-                return persons
-    raise InputError(
-        "no person was found in the photograph (no detector score reached the gate): "
-        "give person=x,y,width,height round the person, or person_mask and keypoints from another tool"
-    )
+        for factor in (6.0, 3.0, 1.5):
+            if any(_touches(p, box) for p in persons):
+                break
+            found = detect_in(image, detector, enlarged(box, factor, width, height))
+            persons += [new for new in found if not any(_same(new, p) for p in persons)]
+    if not persons:
+        raise InputError(
+            "no person was found in the photograph (no detector score reached the gate): "
+            "give person=x,y,width,height round the person, or person_mask and keypoints from another tool"
+        )
+    return persons
+
+
+def _touches(person: PersonDetection, box: Box) -> bool:
+    x, y, w, h = box
+    part = person.mask[int(y) : int(np.ceil(y + h)), int(x) : int(np.ceil(x + w))]
+    return bool((part > 0.5).any())
+
+
+def _same(a: PersonDetection, b: PersonDetection) -> bool:
+    """Whether two detections are one person, perhaps cut off in one of them."""
+    mask_a, mask_b = a.mask > 0.5, b.mask > 0.5
+    smaller = max(1, min(int(mask_a.sum()), int(mask_b.sum())))
+    return int((mask_a & mask_b).sum()) > 0.5 * smaller
 
 
 def detect_in(image: ByteArray, detector: PersonDetector, box: Box) -> list[PersonDetection]:

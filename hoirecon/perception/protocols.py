@@ -68,7 +68,8 @@ class MaskPrompt:
 
     def __post_init__(self) -> None:
         for name in ("points", "negative_points"):
-            value = as_floats(np.reshape(getattr(self, name), (-1, 2)), ("N", 2), name)
+            given = getattr(self, name)
+            value = as_floats(given, ("N", 2), name) if len(given) else ()
             object.__setattr__(self, name, tuple((float(x), float(y)) for x, y in value))
         object.__setattr__(self, "scribbles", tuple(self.scribbles))
         if self.box is None and not self.points and not any(s.positive for s in self.scribbles):

@@ -1,0 +1,132 @@
+"""The real networks on real photographs; skipped where files are missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from hoirecon.arrays import ByteArray
+from hoirecon.perception.blazepose import LANDMARKS, BlazePose
+from hoirecon.perception.images import read_image
+from hoirecon.perception.persons import find_persons
+from hoirecon.perception.protocols import PersonDetector
+
+TABLET, BARBELL = "tablet_two_hands.jpg", "barbell_lunge.jpg"
+
+
+@pytest.fixture(scope="module")
+def astronaut() -> ByteArray:
+    """A public-domain portrait that comes with scikit-image (no download)."""
+    import skimage
+
+    path = Path(skimage.__file__).parent / "data" / "astronaut.png"
+    if not path.is_file():
+        pytest.skip("this scikit-image has no astronaut.png inside")
+    return read_image(path).rgb
+
+
+def _at(name: str) -> int:
+    return LANDMARKS.index(name)
+
+
+def test_it_is_a_detector(blazepose: BlazePose) -> None:
+    assert isinstance(blazepose, PersonDetector)
+
+
+def test_portrait(blazepose: BlazePose, astronaut: ByteArray) -> None:
+    (person,) = blazepose.detect(astronaut)
+    xy = person.keypoints.xy
+    assert person.score > 0.7
+    # read off the picture by eye, 512 x 512
+    for name, place in {"nose": (222, 125), "left_eye": (240, 110), "right_eye": (205, 110)}.items():
+        assert np.linalg.norm(xy[_at(name)] - place) < 15, name
+    assert xy[_at("left_shoulder")][0] > xy[_at("right_shoulder")][0]  # she faces us: her left is at our right
+    assert person.mask.shape == (512, 512)
+    assert person.mask[200, 220] > 0.9
+    assert person.mask[20, 20] < 0.1
+
+
+def test_nobody_in_a_cup_of_coffee(blazepose: BlazePose) -> None:
+    import skimage
+
+    image = read_image(Path(skimage.__file__).parent / "data" / "coffee.png").rgb
+    assert blazepose.detect(image) == []
+    assert blazepose.detect(np.full((300, 300, 3), 128, np.uint8)) == []
+
+
+def test_two_persons_side_by_side(blazepose: BlazePose, astronaut: ByteArray) -> None:
+    persons = blazepose.detect(np.hstack([astronaut, astronaut]))
+    assert len(persons) == 2
+    assert persons[0].score >= persons[1].score
+    left, right = sorted(persons, key=lambda p: p.box[0])
+    apart = (right.keypoints.xy - left.keypoints.xy)[: _at("left_shoulder")]  # the face; arms are cut off by the seam
+    assert np.allclose(apart, [512, 0], atol=10)
+    assert left.mask[:, 600:].mean() < 0.02
+    assert right.mask[:, :420].mean() < 0.02
+
+
+def test_same_input_same_output_whatever_the_threads(blazepose: BlazePose, astronaut: ByteArray) -> None:
+    one, again = blazepose.detect(astronaut)[0], BlazePose(threads=2).detect(astronaut)[0]
+    assert np.array_equal(one.keypoints.xy, again.keypoints.xy)
+    assert np.array_equal(one.mask, again.mask)
+
+
+def test_mirrored_image_swaps_left_and_right(blazepose: BlazePose, photos: Path) -> None:
+    image = read_image(photos / BARBELL).rgb
+    person, mirrored = blazepose.detect(image)[0], blazepose.detect(np.ascontiguousarray(image[:, ::-1]))[0]
+    swap = [_at(n.replace("left", "#").replace("right", "left").replace("#", "right")) for n in LANDMARKS]
+    flipped = mirrored.keypoints.xy[swap] * [-1, 1] + [image.shape[1], 0]
+    body = slice(_at("left_shoulder"), None)
+    apart = np.linalg.norm(flipped - person.keypoints.xy, axis=1)[body]
+    assert np.median(apart) < 0.03 * person.box[3]  # seen from behind, left and right are still told apart
+
+
+def test_world_landmarks_are_in_camera_axes(blazepose: BlazePose, photos: Path) -> None:
+    """x right and y down: 3D points seen from far (x, y) match the pixels up to one positive scale and a shift."""
+    person = blazepose.detect(read_image(photos / BARBELL).rgb)[0]
+    xyz, xy = person.keypoints.xyz, person.keypoints.xy
+    assert xyz is not None
+    hips = [_at("left_hip"), _at("right_hip")]
+    assert np.allclose(xyz[hips].mean(axis=0), 0, atol=1e-9)
+    for k in (0, 1):
+        assert np.corrcoef(xyz[:, k], xy[:, k])[0, 1] > 0.9
+    metres = np.ptp(xyz[:, 1])
+    assert 1.0 < metres < 1.7  # a lunging man, head to heel
+
+
+def test_depth_grows_away_from_the_camera(blazepose: BlazePose, photos: Path) -> None:
+    xyz = blazepose.detect(read_image(photos / TABLET).rgb)[0].keypoints.xyz
+    assert xyz is not None
+    for side in ("left", "right"):  # she holds the tablet before her
+        assert xyz[_at(f"{side}_wrist")][2] < xyz[_at(f"{side}_shoulder")][2] - 0.1
+
+
+def test_turning_the_image_turns_the_landmarks(blazepose: BlazePose, photos: Path) -> None:
+    image = read_image(photos / BARBELL).rgb
+    h, w = image.shape[:2]
+    turn = cv2.getRotationMatrix2D((w / 2 - 0.5, h / 2 - 0.5), -25, 1)  # clockwise as seen, y down: +25 degrees
+    turned = cv2.warpAffine(image, turn, (w, h), borderMode=cv2.BORDER_REPLICATE)
+    before, after = blazepose.detect(image)[0].keypoints, blazepose.detect(turned)[0].keypoints
+    c, s = np.cos(np.radians(25)), np.sin(np.radians(25))
+    R = np.array([[c, -s], [s, c]])
+    middle = np.array([w / 2, h / 2])
+    apart = np.linalg.norm((before.xy - middle) @ R.T + middle - after.xy, axis=1)
+    assert np.median(apart) < 15
+    assert before.xyz is not None
+    assert after.xyz is not None
+    assert np.median(np.linalg.norm(before.xyz[:, :2] @ R.T - after.xyz[:, :2], axis=1)) < 0.06
+
+
+def test_a_small_person_is_found_near_the_object(blazepose: BlazePose, photos: Path) -> None:
+    small = cv2.resize(read_image(photos / BARBELL).rgb, (200, 300), interpolation=cv2.INTER_AREA)
+    large = np.full((1500, 2000, 3), 128, np.uint8)
+    large[700:1000, 1200:1400] = small
+    box = (1200.0, 835.0, 200.0, 60.0)
+    assert blazepose.detect(large) == []
+    (person,) = find_persons(large, blazepose, [box])
+    assert person.box[0] > 1200
+    assert person.box[1] > 700
+    assert person.mask.shape == (1500, 2000)
