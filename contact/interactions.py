@@ -148,13 +148,17 @@ def part_probability(view: PartView, config: ScoreConfig) -> float:
 
 
 def _voters(parts: Sequence[str], views: Mapping[str, PartView]) -> dict[str, float]:
-    """Voter -> weight: root of the share of its parts that take part, so that a fingertip says less than a grip."""
+    """Voter -> weight: 1 if a palm or sole takes part, else the root of its share of parts: a fingertip says less."""
     members: dict[str, set[str]] = {}
     for part in parts:
         if group_of(part) in views:
             members.setdefault(group_of(part), set()).add(part)
     full = {"hand": len(HAND_MEMBERS), "foot": len(FOOT_MEMBERS)}
-    return {v: float(np.sqrt(len(m) / full.get(v.split("_")[-1], len(m)))) for v, m in members.items()}
+    weights = {}
+    for voter, chosen in members.items():
+        share = len(chosen) / full.get(voter.split("_")[-1], len(chosen))
+        weights[voter] = 1.0 if any(p.endswith(("palm", "sole")) for p in chosen) else float(np.sqrt(share))
+    return weights
 
 
 def _weight(voter: str, config: ScoreConfig) -> float:

@@ -125,8 +125,9 @@ def refine_body(
 ) -> BodyFit:
     """Move a fitted body so that places on it come to places in space, or to one another, as far as its evidence lets.
 
-    2D landmarks, limits and priors stay. The detector's 3D guess does not: the first fit itself, which has heard it, is
-    an anchor instead, loose for arms, whose depth a photograph knows least. So limbs move rather than the person.
+    2D landmarks and joint ranges stay. Instead of the detector's 3D guess and the priors, the first fit itself, which
+    has heard them, is an anchor; it is loose for arms, whose depth a photograph knows least. So limbs move rather
+    than the person.
 
     Args:
         fit: result of :func:`fit_body`.
@@ -154,8 +155,8 @@ def refine_body(
         rotations = torch.cat([state.body.rotations[:, :22], _hands(model, config, grip)[None]], dim=1)
         state = replace(state, body=replace(state.body, rotations=rotations))
     points = points_of_landmarks(model, body_landmarks(model, basis.keypoints.layout))
-    seen_flat = replace(evidence, xyz=None)
-    terms = _terms(seen_flat, basis.camera, model, prior, config, fit.person_height_px)
+    terms = _terms(evidence, basis.camera, model, prior, config, fit.person_height_px)
+    terms = tuple(term for term in terms if isinstance(term, Landmarks2D | JointLimits))
     points, asked = _asked(model, points, targets, links, lines)
     problem = _Problem(evidence, points, prior, (*terms, Anchor.of(state), *asked))
     state = problem.solve(state, iterations).state

@@ -157,9 +157,8 @@ def place_by_pixels(points: FloatArray, evidence: Evidence, camera: Camera) -> F
     rows[:, 0, 0] = rows[:, 1, 1] = 1
     rows[:, :, 2] = -rays
     right = rays * points[:, 2:] - points[:, :2]
-    scaled = (rows * w[:, None, None]).reshape(-1, 3), (right * w[:, None]).reshape(-1)
-    t: FloatArray = np.linalg.lstsq(*scaled, rcond=None)[0]
-    depth = float(np.clip(t[2], 0.3, 100.0))
+    solution = np.linalg.lstsq((rows * w[:, None, None]).reshape(-1, 3), (right * w[:, None]).reshape(-1), rcond=None)
+    depth = float(np.clip(solution[0][2], 0.3, 100.0))
     share = evidence.trust_2d / evidence.trust_2d.sum()
     middle = share @ (rays * (points[:, 2:] + depth) - points[:, :2])
     return np.array([middle[0], middle[1], depth])
