@@ -9,9 +9,9 @@ from hoirecon.contact_map import CONTACT_THRESHOLD
 from hoirecon.mesh import Mesh
 from hoirecon.scene import Scene, SceneBody
 from hoirecon.views.canvas import over, sheet
-from hoirecon.views.framing import UP_CAM, bounding_ball, fit_view, raised
+from hoirecon.views.framing import UP_CAM, bounding_ball, fit_view, inside, raised
 from hoirecon.views.look import body_contact, object_contact, part_names
-from hoirecon.views.palette import contact_colors
+from hoirecon.views.palette import contact_colors, to_bytes
 from hoirecon.views.raycast import Light, render
 from hoirecon.views.surface import Surface, make_surface, with_ambient_light
 
@@ -56,7 +56,8 @@ def _body_views(body: SceneBody, contact: FloatArray, name: str) -> list[tuple[s
         way = touched_side(body.mesh, contact)
         way = front if way is None else way
         near = _neighbourhood(touched)
-        pictures.append((f"{name}, where it is touched", _draw(surface, near, way, up, BODY_PANEL, margin=0.16)))
+        close = _draw(surface, near, way, up, BODY_PANEL, margin=0.16, fade=0.08)
+        pictures.append((f"{name}, where it is touched", close))
     return pictures
 
 
@@ -113,10 +114,21 @@ def _surface(mesh: Mesh, contact: FloatArray) -> Surface:
 
 
 def _draw(
-    surface: Surface, points: FloatArray, way: FloatArray, up: FloatArray, size: tuple[int, int], margin: float = 0.06
+    surface: Surface,
+    points: FloatArray,
+    way: FloatArray,
+    up: FloatArray,
+    size: tuple[int, int],
+    margin: float = 0.06,
+    fade: float = 0.0,
 ) -> ByteArray:
     view = fit_view(points, way, *size, up=up, margin=margin)
-    return over(render([surface.moved(view.T_view_cam)], view.camera, _LIGHT))
+    drawn = render([surface.moved(view.T_view_cam)], view.camera, _LIGHT)
+    if fade > 0:  # what runs out of a close-up fades instead of ending in a hard line
+        drawn = np.concatenate(
+            [drawn[..., :3], to_bytes(drawn[..., 3:] / 255 * inside(*size, fade)[..., None])], axis=2
+        )
+    return over(drawn)
 
 
 def _summary(scene: Scene, names: list[str]) -> str:

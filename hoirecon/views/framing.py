@@ -80,8 +80,8 @@ def turned(direction: FloatArray, degrees: float, axis: FloatArray = UP_CAM) -> 
     """Turn a direction about an axis (right-handed; Rodrigues' formula).
 
     Example:
-        >>> turned(np.array([0, 0, -1.0]), 90, np.array([0, -1.0, 0])).round(6).tolist()
-        [1.0, 0.0, 0.0]
+        >>> turned(np.array([0, 0, -1.0]), 90, np.array([0, -1.0, 0])).round(6) + 0.0
+        array([1., 0., 0.])
     """
     axis, angle = _unit(axis), np.deg2rad(degrees)
     part: FloatArray = (
@@ -100,6 +100,15 @@ def raised(direction: FloatArray, degrees: float, up: FloatArray = UP_CAM) -> Fl
     angle = np.deg2rad(degrees)
     lifted: FloatArray = np.cos(angle) * _unit(level) + np.sin(angle) * _unit(up)
     return lifted
+
+
+def inside(width: int, height: int, border: float) -> FloatArray:
+    """(height, width) 1 in the middle of a picture, falling to 0 at its edge over a share ``border`` of its size."""
+    across = (np.arange(width) + 0.5) / width
+    down = (np.arange(height) + 0.5) / height
+    near = np.minimum(np.minimum(across, 1 - across)[None], np.minimum(down, 1 - down)[:, None])
+    weight: FloatArray = np.clip(near / border, 0, 1)
+    return weight
 
 
 def _unit(vector: FloatArray) -> FloatArray:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hoirecon.arrays import FloatArray
-from hoirecon.camera import Camera
 from hoirecon.errors import require
-from hoirecon.views.framing import UP_CAM, View, bounding_ball
+from hoirecon.views.framing import UP_CAM, View, bounding_ball, inside
 from hoirecon.views.palette import BACKGROUND, GROUND
 from hoirecon.views.raycast import ray_scene
 from hoirecon.views.surface import Surface, half_space_directions
@@ -44,7 +43,9 @@ class Ground:
         point, met = self._meet(view)
         x, z = point[..., 0] - self.centre[0], point[..., 2] - self.centre[2]
         distance = np.hypot(x, z) / self.radius
-        alpha = np.where(met, np.clip((1 - distance) / 0.45, 0, 1), 0.0) * _away_from_border(view.camera)
+        alpha = np.where(met, np.clip((1 - distance) / 0.45, 0, 1), 0.0) * inside(
+            view.camera.width, view.camera.height, BORDER
+        )
         lines = np.maximum(_grid_line(x, met), _grid_line(z, met)) * 0.6
         kept = self._light(x, z)[..., None]
         color = (GROUND * (1 - lines[..., None]) + _LINE * lines[..., None]) * kept
@@ -92,15 +93,6 @@ def _shadow(surfaces: Sequence[Surface], centre: FloatArray, radius: float) -> F
         blocked += np.clip(1 - distance / REACH, 0, 1)
     kept: FloatArray = 1 - SHADOW_DEPTH * blocked / SHADOW_RAYS
     return kept
-
-
-def _away_from_border(camera: Camera) -> FloatArray:
-    """(H, W) 1 in the middle of a picture, falling to 0 at its border, so that the ground ends in no hard line."""
-    across = (np.arange(camera.width) + 0.5) / camera.width
-    down = (np.arange(camera.height) + 0.5) / camera.height
-    near = np.minimum(np.minimum(across, 1 - across)[None], np.minimum(down, 1 - down)[:, None])
-    inner: FloatArray = np.clip(near / BORDER, 0, 1)
-    return inner
 
 
 def _grid_line(along: FloatArray, met: FloatArray) -> FloatArray:

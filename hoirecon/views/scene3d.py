@@ -102,7 +102,7 @@ def photo_backdrop(scene: Scene) -> bytes:
     import trimesh
     from PIL import Image
 
-    depth = BACKDROP * float(all_points(scene)[:, 2].max())
+    depth = BACKDROP * max(float(all_points(scene)[:, 2].max()), 0.1)
     width, height = scene.camera.width, scene.camera.height
     pixels = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float64)
     verts = scene.camera.unproject(pixels, np.full(4, depth))

@@ -13,6 +13,7 @@ import numpy as np
 from hoirecon.errors import InputError
 from hoirecon.scene import Scene
 from hoirecon.views.look import part_names
+from hoirecon.views.report import number
 from hoirecon.views.scene3d import add_parts, add_surroundings, quiet_server, set_start_view
 
 STYLES = ("parts", "contact")
@@ -84,6 +85,7 @@ def _wait() -> None:
 
 
 def _build(server: Any, scene: Scene) -> None:
+    server.gui.configure_theme(show_share_button=False)  # it would send the scene to a public server
     ground, photo = add_surroundings(server, scene)
     shown = {style: add_parts(server, scene, style == "contact", f"/{style}") for style in STYLES}
     set_start_view(server, scene)
@@ -124,10 +126,13 @@ def _from_photo(client: Any, scene: Scene) -> None:
 
 
 def _facts(scene: Scene) -> str:
-    lines = [f"**{name}**: {m.value:.4g} {m.unit}" for name, m in scene.measures.items()]
-    lines += [f"⚠ {flag}" for flag in scene.flags]
-    return "\n\n".join(_plain_text(line) if line.startswith("⚠") else line for line in lines)
+    lines = [f"**{_plain_text(name)}**: {number(m)} {m.unit}" for name, m in scene.measures.items()]
+    lines += [f"⚠ {_plain_text(text)}" for text in (*scene.flags, *scene.observation.notes)]
+    return "\n\n".join(lines)
 
 
 def _plain_text(text: str) -> str:
-    return text.replace("<", "&lt;").replace("{", "&#123;")  # the panel reads markdown with components in it
+    """The panel reads markdown with components in it; a file's name must not become one."""
+    for sign in "&<>{}[]`*_\\":
+        text = text.replace(sign, f"&#{ord(sign)};" if sign != "&" else "&amp;")
+    return text

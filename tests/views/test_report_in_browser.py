@@ -1,4 +1,7 @@
-"""A headless Chromium for tests, driven through a pipe: it loads a file, tells of errors and requests, takes pictures."""
+"""The page in a headless Chromium that can reach no network: the scene is really drawn, and nothing is asked for.
+
+Chromium is driven through a pipe (its DevTools protocol); no package is needed for that.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +18,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), "")
+from hoirecon.scene import Scene
+from hoirecon.views.report import report_page
+
+pytest.importorskip("viser", reason="the page needs the extra 'viewer'")
+
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
+)
+
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine")
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-default-browser-check",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
     "--disable-dev-shm-usage", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--hide-scrollbars",
-    "--host-resolver-rules=MAP * ~NOTFOUND", "--remote-debugging-pipe",
+    "--remote-debugging-pipe",
 )  # fmt: skip
 
 
 class Browser:
     """One page in a headless Chromium that can reach no network."""
 
-    def __init__(self, profile: Path, width: int = 900, height: int = 800) -> None:
+    def __init__(self, profile: Path, width: int = 900, height: int = 800, allow_local: bool = False) -> None:
         self.requests: list[str] = []
         """Addresses asked for, but ``data:`` and ``blob:``."""
         self.errors: list[str] = []
@@ -38,7 +51,8 @@ class Browser:
         self._count = 0
         to_read, self._write = os.pipe()
         self._read, to_write = os.pipe()
-        command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}"]
+        hosts = "--host-resolver-rules=MAP * ~NOTFOUND" + (", EXCLUDE 127.0.0.1" if allow_local else "")
+        command = [CHROMIUM, *FLAGS, hosts, f"--user-data-dir={profile}", f"--window-size={width},{height}"]
         # Chromium reads commands from descriptor 3 and answers on 4.
         script = 'exec "$@" 3<&"$IN" 4>&"$OUT"'
         self._process = subprocess.Popen(
@@ -83,8 +97,13 @@ class Browser:
             self._note(answer)
 
     def open(self, path: Path) -> None:
-        """Load a file."""
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        """Load a file and wait until it is there."""
+        url = path.resolve().as_uri()
+        self.call("Page.navigate", url=url)
+        end = time.monotonic() + 60
+        while self.run("location.href + ' ' + document.readyState") != f"{url} complete":
+            assert time.monotonic() < end, f"{url} was not loaded"
+            time.sleep(0.1)
 
     def run(self, script: str) -> Any:
         """Value of a JavaScript expression in the page."""
@@ -129,3 +148,35 @@ class Browser:
             url = params["request"]["url"]
             if not url.startswith(("data:", "blob:", "about:")):
                 self.requests.append(url)
+
+
+def coloured(picture: np.ndarray) -> bool:
+    """Whether a picture has many different, clearly coloured pixels, both cool and warm."""
+    values = picture.astype(int)
+    warm, cool = values[..., 0] - values[..., 2] > 25, values[..., 2] - values[..., 0] > 12
+    return bool(warm.mean() > 0.01 and cool.mean() > 0.01 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 100)
+
+
+def test_a_browser_shows_the_scene_offline(scene: Scene, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(report_page(scene), encoding="utf-8")
+    with Browser(tmp_path / "profile", 640, 480) as browser:
+        browser.open(path)
+        browser.run("document.getElementById('scene').scrollIntoView({block:'start'})")
+        box = browser.run("JSON.stringify(document.getElementById('scene').getBoundingClientRect())")
+        shown = browser.wait_for(coloured)
+        assert browser.run("document.getElementById('scene').contentDocument.querySelector('canvas') !== null")
+        assert coloured(shown), f"the view stayed empty: {box}"
+        assert not browser.errors
+        assert browser.requests == [path.resolve().as_uri()]
+
+
+def test_the_browser_tells_of_requests_and_errors(tmp_path: Path) -> None:
+    """The test above could not fail if the browser kept silent."""
+    path = tmp_path / "bad.html"
+    path.write_text("<script>fetch('http://example.org/x').catch(()=>0);throw new Error('on purpose')</script>")
+    with Browser(tmp_path / "profile", 300, 200) as browser:
+        browser.open(path)
+        browser.run("1")
+        assert "http://example.org/x" in browser.requests
+        assert any("on purpose" in error for error in browser.errors)
