@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pymeshlab
+import pymeshlab  # type: ignore[import-not-found]  # GPL, build time only
 import trimesh
 
-from tools.build_free_body.build import Built
+from tools.build_free_body.build import Built, shape_figures
 from tools.build_free_body.makehuman import Floats, Ints
 from tools.build_free_body.poses import POSES, Pose, forward
 from tools.build_free_body.rig import INDEX, JOINTS
@@ -21,6 +21,12 @@ BENDS: dict[str, tuple[float, float, float]] = {  # axis of the natural bend of 
     "left_shoulder": (0, 0, -1),
     "left_wrist": (0, 0, -1),
     "left_ankle": (1, 0, 0),
+}
+
+REGIONS = {
+    "hands": ("wrist", "index", "middle", "ring", "pinky", "thumb"),
+    "head": ("head",),
+    "feet": ("ankle", "foot"),
 }
 
 
@@ -49,61 +55,63 @@ def bend_errors(body: dict[str, Any], joint: str, angles: Ints, betas: Floats) -
 
 def report(built: Built, path: Path) -> None:
     """Prints every figure that the model card quotes."""
-    body, faces = built.body, built.body["f"].astype(np.int64)
+    _print_surface(built.body, path)
+    _print_joints(built)
+    _print_shapes(built)
+    _print_landmarks(built.body)
+    _print_poses(built.body)
+
+
+def _litres(verts: Floats, faces: Ints) -> float:
+    return float(trimesh.Trimesh(verts, faces, process=False).volume) * 1000
+
+
+def _print_surface(body: dict[str, Any], path: Path) -> None:
     verts = body["v_template"].astype(float)
-    mesh = trimesh.Trimesh(verts, faces, process=False)
+    mesh = trimesh.Trimesh(verts, body["f"].astype(np.int64), process=False)
     angles = np.degrees(mesh.face_angles.min(1))
-    print(
-        f"file {path.stat().st_size / 1e6:.2f} MB, {len(verts)} vertices, {len(faces)} faces, watertight "
-        f"{mesh.is_watertight}, Euler {mesh.euler_number}, least angle {angles.min():.1f} deg (1 % {np.percentile(angles, 1):.1f})"
-    )
+    print(f"file {path.stat().st_size / 1e6:.2f} MB, {len(verts)} vertices, {len(mesh.faces)} faces")
+    print(f"watertight {mesh.is_watertight}, Euler {mesh.euler_number}, least angle {angles.min():.1f} deg")
     print("mirror error", np.abs(verts[body["mirror"]] * [-1, 1, 1] - verts).max())
-    owner = np.array(JOINTS)[body["weights"].argmax(1)]
-    stem = np.array([n.removeprefix("left_").removeprefix("right_").rstrip("123") for n in owner])
-    for region, stems in {
-        "hands": ("wrist", "index", "middle", "ring", "pinky", "thumb"),
-        "head": ("head",),
-        "feet": ("ankle", "foot"),
-    }.items():
-        print(f"{region}: {100 * np.isin(stem, stems).mean():.1f} % of the vertices")
+    owner = [JOINTS[j].removeprefix("left_").removeprefix("right_").rstrip("123") for j in body["weights"].argmax(1)]
+    for region, stems in REGIONS.items():
+        print(f"{region}: {100 * np.isin(owner, stems).mean():.1f} % of the vertices")
+
+
+def _print_joints(built: Built) -> None:
     error = built.joint_error * 1000
-    print(
-        f"held-out joints: mean {error.mean():.2f} mm, max {error.max():.2f} mm ({JOINTS[error.max(0).argmax()]}); "
-        f"vertices a row {(body['J_regressor'] > 0).sum(1).mean():.1f}"
-    )
-    drift = built.joint_drift.mean(0) * 1000
-    print(
-        "mean distance from MakeHuman's joint cubes, mm:", {n: round(float(d), 1) for n, d in zip(JOINTS[:22], drift)}
-    )
+    print(f"held-out joints: mean {error.mean():.2f} mm, max {error.max():.2f} mm ({JOINTS[error.max(0).argmax()]})")
+    print(f"vertices a regressor row: {(built.body['J_regressor'] > 0).sum(1).mean():.1f}")
+    drift = (built.adults.drift.mean(0) * 1000).round(1).tolist()
+    print("mean distance from MakeHuman's joint cubes, mm:", dict(zip(JOINTS[:22], drift[:22], strict=True)))
+
+
+def _print_shapes(built: Built) -> None:
+    body, faces = built.body, built.body["f"].astype(np.int64)
     print("explained variance, cumulative", built.explained.cumsum().round(4).tolist())
-    for value, name in ((0, "men"), (1, "women")):
-        pick = built.gender == value
-        print(
-            f"{name}: stature {built.stature[pick].mean():.3f} +- {built.stature[pick].std():.3f} m, "
-            f"volume {built.volume[pick].mean():.1f} +- {built.volume[pick].std():.1f} L"
-        )
+    for name, (size, spread, volume, wide) in shape_figures(built.adults).items():
+        print(f"{name}: stature {size:.3f} +- {spread:.3f} m, volume {volume:.1f} +- {wide:.1f} L")
     for k in range(10):
-        ends = [forward(body, {}, s * np.eye(10)[k])[0] for s in (-2, 2)]
-        print(
-            f"beta {k} at -2, +2: stature",
-            [round(float(np.ptp(x[:, 1])), 3) for x in ends],
-            "volume",
-            [round(float(trimesh.Trimesh(x, faces, process=False).volume) * 1000, 1) for x in ends],
-            "self-intersecting",
-            [self_intersections(x, faces) for x in ends],
-        )
+        for scale in (-2, 2):
+            verts, _ = forward(body, {}, scale * np.eye(10)[k])
+            height, litres = np.ptp(verts[:, 1]), _litres(verts, faces)
+            crossing = self_intersections(verts, faces)
+            print(f"beta {k} = {scale}: stature {height:.3f} m, {litres:.1f} L, self-intersecting faces {crossing}")
+
+
+def _print_landmarks(body: dict[str, Any]) -> None:
     sweep = np.arange(0, 121, 15)
+    shapes = [np.zeros(10), *(2 * np.eye(10)[:3]), *(-2 * np.eye(10)[:3])]
     for joint in BENDS:
-        worst = [
-            bend_errors(body, joint, sweep, b).max() * 1000
-            for b in (np.zeros(10), *(2 * np.eye(10)[:3]), *(-2 * np.eye(10)[:3]))
-        ]
-        print(
-            f"landmark {joint} to posed joint, bends to 120 deg: mean shape {worst[0]:.1f} mm, shapes +-2: {max(worst):.1f} mm"
-        )
+        worst = [bend_errors(body, joint, sweep, betas).max() * 1000 for betas in shapes]
+        print(f"landmark {joint} to joint, 0 to 120 deg: mean shape {worst[0]:.1f} mm, +-2 sd: {max(worst):.1f} mm")
+
+
+def _print_poses(body: dict[str, Any]) -> None:
+    faces, plain = body["f"].astype(np.int64), body | {"posedirs": np.zeros(1)}
     for name, pose in POSES.items():
-        posed, _ = forward(body, pose)
+        verts, bare = forward(body, pose)[0], forward(plain, pose)[0]
         print(
-            f"pose {name}: volume {trimesh.Trimesh(posed, faces, process=False).volume * 1000:.1f} L, "
-            f"self-intersecting faces {self_intersections(posed, faces)}"
+            f"pose {name}: {_litres(verts, faces):.1f} L, self-intersecting faces {self_intersections(verts, faces)}; "
+            f"without correctives {_litres(bare, faces):.1f} L, {self_intersections(bare, faces)}"
         )

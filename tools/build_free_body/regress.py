@@ -93,8 +93,8 @@ def joint_landmark(
 ) -> tuple[Ints, Floats]:
     """k vertices (k,) and weights (k,) whose mean stays on a joint in every pose and shape.
 
-    A joint is a fixed point of its own and of its parent's rigid motion, so for weights a_i the posed landmark misses the
-    posed joint by R_parent m_parent + R_own m_own with the moments m_b = sum_i a_i w_ib (v_i - joint). Driving both
+    A joint is a fixed point of its own and of its parent's rigid motion, so for weights a_i the posed landmark misses
+    the posed joint by R_parent m_parent + R_own m_own with the moments m_b = sum_i a_i w_ib (v_i - joint). Driving both
     moments to zero (for the mean and for every shape component) keeps the landmark on the joint at all bends;
     skinning weight on third bones is driven out too.
     """

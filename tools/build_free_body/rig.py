@@ -155,7 +155,7 @@ def rotation_between(a: Floats, b: Floats) -> Floats:
     a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
     axis = np.cross(a, b)
     skew = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
-    return np.eye(3) + skew + skew @ skew / (1 + a @ b)
+    return np.asarray(np.eye(3) + skew + skew @ skew / (1 + a @ b))
 
 
 def tpose_rotations(joints: Floats) -> Floats:

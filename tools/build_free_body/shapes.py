@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tools.build_free_body.makehuman import Floats, Human, Ints, shapes, target_coefficients
+from tools.build_free_body.makehuman import Floats, Human, Ints, morph, target_coefficients
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,10 @@ def draw_phenotypes(config: PopulationConfig) -> tuple[dict[str, Floats], Floats
     """Slider values but for height, and the stature (N,) each adult shall have."""
     rng, n = np.random.default_rng(config.seed), config.count
     gender = (np.arange(n) % 2).astype(float)
-    normal = lambda spread, high=1.0: np.clip(rng.normal(*spread, n), 0, high)  # noqa: E731
+
+    def normal(spread: tuple[float, float], high: float = 1.0) -> Floats:
+        return np.clip(rng.normal(*spread, n), 0, high)
+
     sliders = {
         "gender": gender,
         "age": rng.uniform(*config.age, n),
@@ -60,7 +63,7 @@ def with_stature(human: Human, sliders: dict[str, Floats], stature: Floats, body
     at = []
     for value in (0.25, 0.75):
         probe = sliders | {"height": np.full(len(stature), value)}
-        at.append(np.ptp(shapes(human, target_coefficients(human, probe), body)[..., 1], axis=1))
+        at.append(np.ptp(morph(human, target_coefficients(human, probe), body)[..., 1], axis=1))
     return sliders | {"height": 0.25 + 0.5 * (stature - at[0]) / (at[1] - at[0])}
 
 
