@@ -210,7 +210,8 @@ def _hand_pixels(
     elsewhere = positive if positive.any() else inside & ~near
     if elsewhere.any() and alike[elsewhere].mean() > config.max_alike:
         return sure & ~positive
-    coloured = near & alike
+    # a box alone tells nothing of the object's colours, so bare arms and shoulders are ruled out as well
+    coloured = alike & (near if positive.any() else near | frame.take(hands.trunk))
     if person_mask is not None:
         coloured &= frame.take(person_mask)
     return (sure | coloured) & ~positive

@@ -12,6 +12,7 @@ from hoirecon.observation import Keypoints
 # Landmarks of one arm in layout blazepose33: elbow, wrist, little finger, index finger, thumb (knuckles).
 _ARMS = ((13, 15, 17, 19, 21), (14, 16, 18, 20, 22))
 _SHOULDERS = (11, 12)
+_HIPS = (23, 24)
 _FACE = (0, 2, 5, 9, 10)  # nose, eyes, mouth corners: skin unless the person is turned away
 _GREY = 128.0  # grey's a and b in OpenCV's 8-bit Lab
 _SKIN_CHROMA = 2.0  # every human skin is redder and yellower than grey by more than this
@@ -45,6 +46,8 @@ class HandEvidence:
     """(H, W) strokes between the hand's landmarks."""
     near: BoolArray
     """(H, W) as far as fingers reach."""
+    trunk: BoolArray
+    """(H, W) shoulders, torso and upper arms, without the head: where bare skin may be mistaken for the object."""
     alike: BoolArray
     """(H, W) pixels of the hands' colour, anywhere."""
 
@@ -61,7 +64,8 @@ def find_hands(image: ByteArray, keypoints: Keypoints | None, config: HandConfig
     sure, near = _draw(image.shape[:2], keypoints, config)
     if not near.any():
         return None
-    return HandEvidence(sure, near, _alike(image, sure | _face(image.shape[:2], keypoints), config))
+    trunk = _trunk(image.shape[:2], keypoints, config)
+    return HandEvidence(sure, near, trunk, _alike(image, sure | _face(image.shape[:2], keypoints), config))
 
 
 def _draw(size: tuple[int, ...], keypoints: Keypoints, config: HandConfig) -> tuple[BoolArray, BoolArray]:
@@ -81,6 +85,20 @@ def _draw(size: tuple[int, ...], keypoints: Keypoints, config: HandConfig) -> tu
         middle = xy[[wrist, little, index, thumb]].mean(axis=0)
         cv2.circle(near, _pixel(middle), max(1, round(config.reach * forearm)), 1, -1)
     return sure > 0, near > 0
+
+
+def _trunk(size: tuple[int, ...], keypoints: Keypoints, config: HandConfig) -> BoolArray:
+    import cv2
+
+    mask = np.zeros(size, dtype=np.uint8)
+    xy = keypoints.xy
+    width = max(1, round(0.5 * float(np.linalg.norm(xy[_SHOULDERS[0]] - xy[_SHOULDERS[1]]))))
+    corners = np.array([_pixel(xy[i]) for i in (*_SHOULDERS, *_HIPS)], dtype=np.int32)
+    cv2.fillConvexPoly(mask, cv2.convexHull(corners), 1)
+    for (elbow, *_), shoulder in zip(_ARMS, _SHOULDERS, strict=True):
+        if keypoints.confidence[elbow] >= config.min_confidence:
+            cv2.line(mask, _pixel(xy[shoulder]), _pixel(xy[elbow]), 1, width)
+    return mask > 0
 
 
 def _face(size: tuple[int, ...], keypoints: Keypoints) -> BoolArray:

@@ -96,6 +96,11 @@ def observe(
             mask = mask & ~earlier
         _check_not_empty(mask, i, prompt)
         masks.append(mask)
+        if segmenter == "grabcut" and isinstance(prompt, MaskPrompt) and len(prompt.on_object()) == 0:
+            notes = (
+                *notes,
+                f"object {i}: cut out from a box by its colours alone: check the overlay, strokes are surer",
+            )
     visible = body & ~np.logical_or.reduce([np.zeros(size, dtype=bool), *masks])
     return Observation(
         image=loaded.rgb,

@@ -220,6 +220,17 @@ def test_cameras_are_handed_on(block_detector: PersonDetector) -> None:
         _see(image, [BOX], block_detector, camera=Camera.from_focal(321, 30, 20))
 
 
+def test_a_box_alone_is_said_to_be_unsure(block_detector: PersonDetector) -> None:
+    image = _scene([RIGHT])
+    image[60:80, 252:290] = (20, 30, 200)
+    box, stroke = MaskPrompt(box=(248, 55, 46, 30)), {"box": [248, 55, 46, 30], "points": [[270, 70]]}
+    alone = observe(image, [box], detector=block_detector)
+    assert any("box" in note for note in alone.notes)
+    assert alone.object_masks[0].sum() == pytest.approx(20 * 38, rel=0.25)
+    marked = observe(image, [MaskPrompt.from_dict(stroke)], detector=block_detector)
+    assert not any("box" in note for note in marked.notes)
+
+
 def test_given_occluders_are_kept(block_detector: PersonDetector) -> None:
     table = np.zeros(SIZE, dtype=bool)
     table[170:] = True
