@@ -23,6 +23,7 @@ from hoirecon.data.body import BodyModel, load_body
 from hoirecon.data.objects import get_category, load_object, prepare_mesh
 from hoirecon.errors import InputError
 from hoirecon.fitting.body_fit import fit_body, refine_body
+from hoirecon.fitting.body_links import contact_lines, contact_links
 from hoirecon.fitting.body_types import BodyFit, BodyFitConfig, PointTarget
 from hoirecon.fitting.object_fit import FitConfig, ObjectFit, ObjectToFit, fit_objects
 from hoirecon.mesh import Mesh
@@ -165,7 +166,7 @@ def reconstruct(
     estimator = contact or GeometricContact(model, config.contact)
     with clock.stage("estimating contact"):
         estimates = _estimate(estimator, observation, fit, things)
-        fit = _close_hands(fit, estimates, observation, model, config)
+        fit = _hold(fit, estimates, things, model)
     with clock.stage("fitting the object"):
         fits = _fit_objects(observation, fit, things, estimates, config.fit)
     for _ in range(config.rounds):
@@ -259,18 +260,14 @@ def _estimate(
     return [estimator.estimate(observation, fit.body, thing.contact, object_index=i) for i, thing in enumerate(things)]
 
 
-def _close_hands(
-    fit: BodyFit,
-    estimates: Sequence[ContactEstimate],
-    observation: Observation,
-    model: BodyModel,
-    config: ReconstructConfig,
-) -> BodyFit:
-    """The body again with fingers closed as far as the contact says that a hand holds something."""
+def _hold(fit: BodyFit, estimates: Sequence[ContactEstimate], things: Sequence[_Thing], model: BodyModel) -> BodyFit:
+    """The body after what contact alone says: hands that hold are closed, and parts at one object are near each other."""
+    pairs = list(zip(estimates, things, strict=True))
+    links = [link for e, thing in pairs for link in contact_links(e, thing.contact, model)]
+    lines = [line for e, thing in pairs for line in contact_lines(e, thing.contact, model)]
     grip = {side: max(e.hand_grip[side] for e in estimates) for side in ("left", "right")}
-    if max(grip.values()) < 0.5:
-        return fit
-    return fit_body(observation, body_model=model, config=config.body, grip=grip)
+    closed = grip if max(grip.values()) >= 0.5 else None
+    return refine_body(fit, links=links, lines=lines, grip=closed)
 
 
 def _fit_objects(
