@@ -10,7 +10,7 @@ import numpy as np
 
 from hoirecon.arrays import ByteArray, FloatArray
 from hoirecon.errors import require
-from hoirecon.files import atomic_file, atomic_folder, check_replaceable
+from hoirecon.files import atomic_file, atomic_folder
 from hoirecon.safe_io import write_png
 from hoirecon.scene import Scene
 from hoirecon.scene_io import JSON_NAME, write_scene
@@ -48,7 +48,6 @@ def save_scene(scene: Scene, out: str | Path, pictures: bool = True, report: boo
     from hoirecon.views.report import report_page
 
     out = Path(out)
-    check_replaceable(out, JSON_NAME)
     for wanted, module, extra in ((pictures, "open3d", "render"), (report, "viser", "viewer")):
         if wanted:
             require(module, extra)

@@ -8,7 +8,7 @@ import json
 import pickle
 import tempfile
 import zipfile
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +217,19 @@ def test_damaged_files_are_refused(result: Path, name: str, damage: str) -> None
         load_scene(result)
 
 
+@pytest.mark.parametrize("name", ["scene.npz", "photo.png"])
+def test_files_of_another_result_are_refused(result: Path, tmp_path: Path, name: str) -> None:
+    """Whole and readable, but not what scene.json was written with."""
+    scene = load_scene(result)
+    image = 255 - scene.observation.image
+    body = replace(scene.body, verts=scene.body.verts + 1)
+    other = replace(scene, observation=scene.observation.replace(image=image), bodies=(body,))
+    write_scene(other, tmp_path / "other")
+    (result / name).write_bytes((tmp_path / "other" / name).read_bytes())
+    with pytest.raises(InputError, match=f"{name} is not the file"):
+        load_scene(result)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"schema": "other"}', "\x00\xff"])
 def test_a_damaged_header_is_refused(result: Path, text: str) -> None:
     (result / "scene.json").write_text(text, encoding="latin-1")
@@ -333,8 +346,6 @@ def test_plain_values() -> None:
 
 
 def test_nothing_is_written_when_the_config_cannot_be(result: Path, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     scene = replace(load_scene(result), config={"f": print})
     with pytest.raises(InputError):
         write_scene(scene, tmp_path / "new")
