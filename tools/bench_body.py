@@ -2,8 +2,9 @@
 
 Prints milliseconds of processor time (median of 20 after a warm-up, float32; on an idle machine the same as elapsed
 time) of the forward over all vertices, of a small subset, of forward and backward, and of the closed-form Jacobian of
-BlazePose's 33 landmarks against autograd. Both packages read the same two files: the free body (no pose correctives)
-and the same with random correctives.
+BlazePose's 33 landmarks against autograd. Both packages read the same two files: the free body (few correctives)
+and the same with random correctives at every joint and vertex, as a
+user's SMPL-H file has them.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ def main() -> None:
     print(f"torch {torch.__version__}, 1 thread, {FREE_BODY.name} with {load_body().num_verts} vertices, float32")
     print(f"{'milliseconds, median of ' + str(options.repeats):46s}{'B':>4s}{'ours':>10s}{'smplx':>10s}{'ratio':>9s}")
     with tempfile.TemporaryDirectory() as folder:
-        paths = {"free body": FREE_BODY, "with pose correctives": with_correctives(Path(folder))}
+        paths = {"free body": FREE_BODY, "with dense correctives": with_correctives(Path(folder))}
         for label, path in paths.items():
             for batch in options.batch:
                 bench_forward(label, path, batch, options.repeats)

@@ -19,8 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hoirecon.data.body.model import BodyModel, Landmarks, forward_kinematics, pose_features
+from hoirecon.data.body.model import BodyModel, Landmarks
 from hoirecon.data.body.skeleton import NUM_JOINTS, PARENTS, ancestors
+from hoirecon.data.body.skinning import forward_kinematics, pose_features
 from hoirecon.data.body.state import WITHOUT_HANDS, BodyState, FreeParams, cross_matrix
 from hoirecon.errors import InputError
 
@@ -82,19 +83,19 @@ class BodyPoints:
 
     @cached_property
     def pose_shape(self) -> Tensor | None:
-        """(L, K, 3, 459) pose correctives of the vertices, or None."""
-        return None if self.model.posedirs is None else self.model.posedirs[self.idx]
+        """(L, K, 3, 9M) pose correctives of the vertices by the model's ``corrective_joints``, or None."""
+        return None if self.model.correctives is None else self.model.correctives[self.idx]
 
     @cached_property
     def _pose_shape_of(self) -> dict[tuple[int, ...], Tensor]:
         return {}
 
     def pose_shape_of(self, joints: tuple[int, ...]) -> Tensor:
-        """(L, 3K, 9M) correctives that follow the given joints, gathered once; zeros for the root, which has none."""
+        """(L, 3K, 9M') correctives that follow some of the corrective joints, gathered once."""
         if joints not in self._pose_shape_of:
             assert self.pose_shape is not None
-            by_joint = self.pose_shape.view(*self.pose_shape.shape[:-1], NUM_JOINTS - 1, 9)
-            by_joint = torch.nn.functional.pad(by_joint, (0, 0, 1, 0))[..., list(joints), :]
+            rows = [self.model.corrective_joints.index(joint) for joint in joints]
+            by_joint = self.pose_shape.view(*self.pose_shape.shape[:-1], -1, 9)[..., rows, :]
             self._pose_shape_of[joints] = by_joint.flatten(3).flatten(1, 2).contiguous()
         return self._pose_shape_of[joints]
 
@@ -150,8 +151,10 @@ def landmarks_with_jacobian(
     joints = torch.tensor(free.joints, device=world_R.device, dtype=torch.long)
     carried = _carried(points, state, world_R, world_t)
     pose = _turn_columns(points, joints, carried, world_R, world_t)
-    if points.pose_shape is not None:
-        pose = pose + _corrective_columns(points, free.joints, state.rotations, world_R)
+    correcting = [m for m, joint in enumerate(free.joints) if joint in model.corrective_joints]
+    if correcting:
+        part = _corrective_columns(points, tuple(free.joints[m] for m in correcting), state.rotations, world_R)
+        pose = pose.index_add(3, torch.tensor(correcting, device=pose.device), part)
     columns = [pose.flatten(-2), _shape_columns(points, world_R)[..., : free.betas]]
     if free.transl:
         eye = torch.eye(3, dtype=pose.dtype, device=pose.device)
@@ -169,7 +172,7 @@ def _carried(points: BodyPoints, state: BodyState, world_R: Tensor, world_t: Ten
     """(B, L, 52, 3) ``q_j``: what each joint carries of each point, at its place in the world."""
     arm = points.arm + torch.einsum("ljcn,bn->bljc", points.arm_shape, state.betas)
     if points.pose_shape is not None:
-        shift = pose_features(state.rotations) @ points.pose_shape.flatten(0, 2).mT
+        shift = pose_features(state.rotations, points.model.corrective_joints) @ points.pose_shape.flatten(0, 2).mT
         shift = shift.view(len(shift), *points.pose_shape.shape[:3])
         arm = arm + torch.einsum("lkj,blkc->bljc", points.hang, shift)
     return torch.einsum("bjrc,bljc->bljr", world_R, arm) + points.share[..., None] * world_t[:, None]
@@ -186,7 +189,7 @@ def _turn_columns(points: BodyPoints, joints: Tensor, carried: Tensor, world_R: 
 
 
 def _corrective_columns(points: BodyPoints, joints: tuple[int, ...], rotations: Tensor, world_R: Tensor) -> Tensor:
-    """(B, L, 3, M, 3) motion by the pose blend shapes, which follow each joint's R - 1 (none of the root)."""
+    """(B, L, 3, M', 3) motion by the pose blend shapes, which follow R - 1 of each of some joints."""
     batch, count = len(rotations), len(points)
     blend = torch.einsum("lkj,bjrc->lbrkc", points.hang, world_R).reshape(count, batch * 3, -1)
     per_feature = (blend @ points.pose_shape_of(joints)).view(count, batch, 3, len(joints), 9)

@@ -1,14 +1,13 @@
-"""Our own batched SMPL-H forward: shape and pose blend shapes, 52 joints, linear blend skinning.
+"""Our own batched SMPL-H body: shape and pose blend shapes, 52 joints, linear blend skinning.
 
 Method: Loper et al., SMPL (SIGGRAPH Asia 2015), equations 2-10; the 52-joint layout is that of SMPL+H (Romero et al.,
-2017). Written from the papers. Layout inside is component-major, (3, V): skinning is then one matrix product per
-batch and three fused multiply-adds over long rows, twice as fast on a CPU as the textbook (V, 4, 4) form.
+2017). Written from the papers; the arithmetic is in :mod:`hoirecon.data.body.skinning`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,8 @@ from torch import Tensor
 
 from hoirecon.arrays import FloatArray, IntArray
 from hoirecon.body_params import BodyParams
-from hoirecon.data.body.skeleton import JOINT_NAMES, NUM_JOINTS, PARENTS, ancestors
+from hoirecon.data.body.skeleton import JOINT_NAMES, NUM_JOINTS, PARENTS
+from hoirecon.data.body.skinning import Columns, forward_kinematics, skin_verts
 from hoirecon.errors import InputError, TopologyError
 from hoirecon.scene import SceneBody
 
@@ -141,7 +141,8 @@ class BodyModel:
         device, dtype = torch.device(device or self.device), dtype or self.dtype
         if (device, dtype) == (self.device, self.dtype):
             return self
-        tensors: dict[str, Any] = {k: v.to(device, dtype) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        tensors: dict[str, Any] = {name: v.to(device, dtype) for name, v in values.items() if isinstance(v, Tensor)}
         return replace(self, **tensors)
 
     def forward(
@@ -220,7 +221,7 @@ class BodyModel:
         rest_joints = self.rest_joints(betas)
         world_R, world_t = forward_kinematics(rotations, rest_joints.expand(batch, -1, -1))
         columns = self._columns if vertex_subset is None else self._columns.take(self.indices(vertex_subset))
-        verts = _skin(columns.rest(betas, rotations), columns.skin, world_R, world_t, rest_joints)
+        verts = skin_verts(columns.rest(betas, rotations), columns.skin, world_R, world_t, rest_joints)
         return BodyOutput(verts + transl[:, None], world_t + transl[:, None])
 
     def rest_joints(self, betas: Tensor) -> Tensor:
@@ -279,6 +280,22 @@ class BodyModel:
         return verts
 
     @cached_property
+    def corrective_joints(self) -> tuple[int, ...]:
+        """Joints whose turning moves the skin through ``posedirs``; all 51 in SMPL-H files, 14 in the free body."""
+        if self.posedirs is None:
+            return ()
+        used = self.posedirs.view(self.num_verts, 3, NUM_JOINTS - 1, 9).any(dim=3).flatten(0, 1).any(dim=0)
+        return tuple(1 + int(j) for j in used.nonzero())
+
+    @cached_property
+    def correctives(self) -> Tensor | None:
+        """(V, 3, 9M) ``posedirs`` of the M :attr:`corrective_joints` alone, or None."""
+        if self.posedirs is None:
+            return None
+        rows = [joint - 1 for joint in self.corrective_joints]
+        return self.posedirs.view(self.num_verts, 3, NUM_JOINTS - 1, 9)[:, :, rows].flatten(2)
+
+    @cached_property
     def parts(self) -> BodyParts:
         """Named parts per vertex, e.g. ``model.parts.verts_of("left_palm")``; see :mod:`hoirecon.data.body.parts`."""
         from hoirecon.data.body.parts import body_parts
@@ -290,97 +307,8 @@ class BodyModel:
         return self.to(dtype=torch.float64)
 
     @cached_property
-    def _columns(self) -> _Columns:
-        return _Columns.of(self)
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """The model's arrays with vertices last, so that products run over long contiguous rows."""
-
-    template: Tensor
-    """(3, V)."""
-    shape: Tensor
-    """(NB, 3, V)."""
-    pose: Tensor | None
-    """(3, V, 459): a vertex's row stays whole, so that a subset is gathered quickly."""
-    skin: Tensor
-    """(52, V)."""
-
-    @classmethod
-    def of(cls, model: BodyModel) -> _Columns:
-        pose = None if model.posedirs is None else model.posedirs.transpose(0, 1).contiguous()
-        shape = model.shapedirs.permute(2, 1, 0).contiguous()
-        return cls(model.v_template.mT.contiguous(), shape, pose, model.weights.mT.contiguous())
-
-    def take(self, index: Tensor) -> _Columns:
-        """The same for some vertices; ``index_select`` copies whole rows, ten times faster than ``[:, index]``."""
-        pose = None if self.pose is None else self.pose.index_select(1, index)
-        template, shape, skin = (t.index_select(-1, index) for t in (self.template, self.shape, self.skin))
-        return _Columns(template, shape, pose, skin)
-
-    def rest(self, betas: Tensor, rotations: Tensor) -> Tensor:
-        """(B, 3, S) shaped and pose-corrected vertices of the rest pose (SMPL eq. 6, 8, 9)."""
-        rest = self.template + (betas @ self.shape.flatten(1)).view(len(betas), *self.template.shape)
-        if self.pose is not None:
-            features = pose_features(rotations)
-            rest = rest + (features @ self.pose.flatten(0, 1).mT).view(len(features), *self.template.shape)
-        return rest
-
-
-def pose_features(rotations: Tensor) -> Tensor:
-    """(B, 459) entries of R - 1 of the 51 joints below the root, row by row (SMPL eq. 9)."""
-    eye = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
-    return (rotations[:, 1:] - eye).flatten(1)
-
-
-def forward_kinematics(rotations: Tensor, rest_joints: Tensor) -> tuple[Tensor, Tensor]:
-    """World rotation (B, 52, 3, 3) and position (B, 52, 3) of every joint.
-
-    All joints climb at once, by 1, 2, 4 and 8 generations: four products for a tree 11 levels deep, where a loop
-    over joints needs 51 and one over levels 10.
-
-    Args:
-        rotations: (B, 52, 3, 3) relative to the parent.
-        rest_joints: (B, 52, 3) metres.
-    """
-    batch = len(rotations)
-    hops = _hops(rotations.device)
-    parents = hops[0][1:NUM_JOINTS]
-    offsets = torch.cat([rest_joints[:, :1], rest_joints[:, 1:] - rest_joints[:, parents]], dim=1)
-    local = torch.cat([rotations, offsets[..., None]], dim=-1)  # (B, 52, 3, 4)
-    bottom = local.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(batch, NUM_JOINTS, 1, 4)
-    identity = torch.eye(4, dtype=local.dtype, device=local.device).expand(batch, 1, 4, 4)
-    T = torch.cat([torch.cat([local, bottom], dim=2), identity], dim=1)  # the 53rd stands above the root
-    for hop in hops:
-        T = T[:, hop] @ T
-    return T[:, :NUM_JOINTS, :3, :3], T[:, :NUM_JOINTS, :3, 3]
-
-
-@lru_cache(maxsize=8)
-def _hops(device: torch.device) -> tuple[Tensor, ...]:
-    """Ancestor of each joint 1, 2, 4, ... generations up; index 52 is the place above the root."""
-    above = NUM_JOINTS
-    hop = [p if p >= 0 else above for p in PARENTS] + [above]
-    depth = max(len(ancestors(j)) for j in range(NUM_JOINTS))
-    hops = []
-    for _ in range((depth - 1).bit_length()):
-        hops.append(torch.tensor(hop, device=device))
-        hop = [hop[h] for h in hop]
-    return tuple(hops)
-
-
-def _skin(rest: Tensor, skin: Tensor, world_R: Tensor, world_t: Tensor, rest_joints: Tensor) -> Tensor:
-    """Linear blend skinning (SMPL eq. 2-4): (B, S, 3) from rest vertices (B, 3, S) and weights (52, S)."""
-    batch = len(world_R)
-    moved = world_t - (world_R @ rest_joints[..., None])[..., 0]
-    transforms = torch.cat([world_R, moved[..., None]], dim=-1)  # x -> R (x - rest joint) + position
-    rows = transforms.permute(0, 2, 3, 1).reshape(batch * 12, NUM_JOINTS)
-    blend = (rows @ skin).view(batch, 3, 4, skin.shape[1])
-    verts = torch.addcmul(blend[:, :, 3], blend[:, :, 0], rest[:, None, 0])
-    verts = torch.addcmul(verts, blend[:, :, 1], rest[:, None, 1])
-    verts = torch.addcmul(verts, blend[:, :, 2], rest[:, None, 2])
-    return verts.mT
+    def _columns(self) -> Columns:
+        return Columns.of(self)
 
 
 def _joint_vectors(value: Tensor | None, joints: int, name: str, model: BodyModel) -> Tensor:

@@ -95,6 +95,27 @@ def test_jacobian_equals_autograd_on_the_free_body(free_body: BodyModel, angle: 
     torch.testing.assert_close(J, autograd_jacobian(points, state, free), atol=1e-8, rtol=0)
 
 
+def test_correctives_of_a_few_joints_and_vertices(corrected: BodyModel) -> None:
+    """As in the free body: most joints and most vertices have none, and are skipped; the result is the full one."""
+    from dataclasses import replace
+
+    assert corrected.posedirs is not None
+    mask = torch.zeros_like(corrected.posedirs).view(60, 3, 51, 9)
+    mask[5:40, :, [0, 18, 40]] = 1  # joints 1, 19 and 41
+    sparse = replace(corrected, posedirs=corrected.posedirs * mask.view(60, 3, 459))
+    assert sparse.corrective_joints == (1, 19, 41)
+    state, free = random_state(sparse, 0.5), FreeParams(joints=(19, 2, 0, 1))
+    points = points_of_verts(sparse, [3, 5, 20, 39, 40])
+    positions, J = landmarks_with_jacobian(sparse, state, points, free)
+    torch.testing.assert_close(J, autograd_jacobian(points, state, free), atol=1e-8, rtol=0)
+    features = (state.rotations[:, 1:] - torch.eye(3, dtype=DOUBLE)).flatten(1)
+    offsets = torch.einsum("vcf,bf->bvc", corrected.posedirs * mask.view(60, 3, 459), features)
+    for b in range(2):
+        baked = replace(corrected, posedirs=None, v_template=corrected.v_template + offsets[b])
+        expected = baked.forward_rotations(state.rotations[b : b + 1], state.betas[b : b + 1], state.transl[b : b + 1])
+        torch.testing.assert_close(positions[b], expected.verts[0, [3, 5, 20, 39, 40]], atol=1e-12, rtol=0)
+
+
 def test_the_correctives_part_of_the_jacobian_is_not_idle(corrected: BodyModel) -> None:
     """Without correctives the same model has another Jacobian, so the exact test above would notice."""
     from dataclasses import replace

@@ -15,8 +15,8 @@ from torch import Tensor
 from hoirecon.body_params import BodyParams
 from hoirecon.data.body import BodyModel, load_body
 from hoirecon.data.body.files import FREE_BODY
-from hoirecon.data.body.model import forward_kinematics
 from hoirecon.data.body.skeleton import JOINT_NAMES, MIRROR_JOINTS, PARENTS, ancestors
+from hoirecon.data.body.skinning import forward_kinematics
 from hoirecon.errors import InputError, TopologyError
 
 SIZES = {"global_orient": 3, "body_pose": 63, "left_hand_pose": 45, "right_hand_pose": 45, "transl": 3}

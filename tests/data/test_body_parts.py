@@ -48,6 +48,7 @@ def midpoint_model(free: BodyModel, seed: int = 0) -> Stranger:
         faces=place[np.stack([ab, bc, ca], axis=1)],
         v_template=middle(shaped) * scale,
         shapedirs=middle(free.shapedirs),
+        posedirs=None if free.posedirs is None else middle(free.posedirs),
         weights=middle(free.weights),
         joint_template=joints,
         annotations=None,
