@@ -32,6 +32,7 @@ from hoirecon.perception.blazepose_decode import (
     sigmoid,
     weighted_nms,
 )
+from hoirecon.perception.masks import bounds
 from hoirecon.perception.protocols import Float32Array, PersonDetection, sorted_by_score
 
 LANDMARKS = (
@@ -156,14 +157,12 @@ def _to_detection(seen: _Landmarks, score: float, size: tuple[int, int]) -> Pers
 
 def _box(mask: Float32Array, keypoints: Keypoints) -> Box:
     """Box round the mask and the visible landmarks, cut to the image."""
-    rows, cols = np.nonzero(mask > 0.5)
-    seen = keypoints.xy[keypoints.confidence > 0.5]
-    xs, ys = np.concatenate([cols, cols + 1, seen[:, 0]]), np.concatenate([rows, rows + 1, seen[:, 1]])
-    if len(xs) == 0:
-        xs, ys = keypoints.xy[:, 0], keypoints.xy[:, 1]
-    height, width = mask.shape
-    x0, x1 = np.clip([xs.min(), xs.max()], 0, width)
-    y0, y1 = np.clip([ys.min(), ys.max()], 0, height)
+    found = bounds(mask > 0.5)
+    corners = [] if found is None else [found[:2], found[2:]]
+    points = np.concatenate([np.reshape(corners, (-1, 2)), keypoints.xy[keypoints.confidence > 0.5]])
+    points = points if len(points) else keypoints.xy
+    x0, y0 = np.clip(points.min(axis=0), 0, mask.shape[::-1])
+    x1, y1 = np.clip(points.max(axis=0), 0, mask.shape[::-1])
     return float(x0), float(y0), float(x1 - x0), float(y1 - y0)
 
 

@@ -64,12 +64,16 @@ class _Frame:
         """Image positions (N, 2) as whole pixels of the working image."""
         return np.floor((xy - [self.x0, self.y0]) * self.scale).astype(np.int32)
 
-    def take(self, mask: BoolArray) -> BoolArray:
-        """A mask of the whole image, cut out and brought to the working size."""
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Rows and columns of the image."""
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+    def bring(self, part: BoolArray) -> BoolArray:
+        """A mask of the cut-out at the working size."""
         import cv2
 
-        part = mask[self.y0 : self.y1, self.x0 : self.x1].astype(np.uint8)
-        return np.asarray(cv2.resize(part, self.size[::-1], interpolation=cv2.INTER_NEAREST)) > 0
+        return np.asarray(cv2.resize(part.astype(np.uint8), self.size[::-1], interpolation=cv2.INTER_NEAREST)) > 0
 
 
 class GrabCutSegmenter:
@@ -106,7 +110,7 @@ class GrabCutSegmenter:
         prompt = prompt.checked(width, height)
         frame = _frame(prompt.region(width, height), width, height, self.config)
         work = _resized(image, frame)
-        hands = find_hands(image, keypoints, self.config.hands)
+        hands = find_hands(image, keypoints, self.config.hands, frame.window)
         labels = self._labels(work, frame, prompt, hands, person_mask)
         if not np.isin(labels, (_FG, _MAYBE_FG)).any() or not np.isin(labels, (_BG, _MAYBE_BG)).any():
             return np.zeros((height, width), dtype=bool)
@@ -145,7 +149,7 @@ class GrabCutSegmenter:
             cut.astype(np.float32), (frame.x1 - frame.x0, frame.y1 - frame.y0), interpolation=cv2.INTER_AREA
         )
         mask = np.zeros(size, dtype=bool)
-        mask[frame.y0 : frame.y1, frame.x0 : frame.x1] = small > 0.5
+        mask[frame.window] = small > 0.5
         return mask
 
 
@@ -162,7 +166,7 @@ def _frame(box: Box, width: int, height: int, config: GrabCutConfig) -> _Frame:
 def _resized(image: ByteArray, frame: _Frame) -> ByteArray:
     import cv2
 
-    part = np.ascontiguousarray(image[frame.y0 : frame.y1, frame.x0 : frame.x1])
+    part = np.ascontiguousarray(image[frame.window])
     how = cv2.INTER_CUBIC if frame.scale > 1 else cv2.INTER_AREA
     return np.asarray(cv2.resize(part, frame.size[::-1], interpolation=how), dtype=np.uint8)
 
@@ -206,12 +210,12 @@ def _hand_pixels(
     """Pixels that are surely a hand: its strokes, and its colour within reach, unless the object is alike."""
     if hands is None:
         return np.zeros(frame.size, dtype=bool)
-    sure, near, alike = frame.take(hands.sure), frame.take(hands.near), frame.take(hands.alike)
+    sure, near, alike = frame.bring(hands.sure), frame.bring(hands.near), frame.bring(hands.alike)
     elsewhere = positive if positive.any() else inside & ~near
     if elsewhere.any() and alike[elsewhere].mean() > config.max_alike:
         return sure & ~positive
     # a box alone tells nothing of the object's colours, so bare arms and shoulders are ruled out as well
-    coloured = alike & (near if positive.any() else near | frame.take(hands.trunk))
+    coloured = alike & (near if positive.any() else near | frame.bring(hands.trunk))
     if person_mask is not None:
-        coloured &= frame.take(person_mask)
+        coloured &= frame.bring(person_mask[frame.window])
     return (sure | coloured) & ~positive

@@ -19,6 +19,10 @@ _SKIN_CHROMA = 2.0  # every human skin is redder and yellower than grey by more 
 _DARK = 25  # lightness (of 255) below which hue is noise
 
 
+Window = tuple[slice, slice]
+"""Rows and columns of a part of an image."""
+
+
 @dataclass(frozen=True)
 class HandConfig:
     """Settings of the hand evidence."""
@@ -40,7 +44,7 @@ class HandConfig:
 
 @dataclass(frozen=True)
 class HandEvidence:
-    """Where hands are in one image."""
+    """Where hands are in one image, or in a window of it, whose size all masks have."""
 
     sure: BoolArray
     """(H, W) strokes between the hand's landmarks."""
@@ -52,20 +56,32 @@ class HandEvidence:
     """(H, W) pixels of the hands' colour, anywhere."""
 
 
-def find_hands(image: ByteArray, keypoints: Keypoints | None, config: HandConfig | None = None) -> HandEvidence | None:
+def find_hands(
+    image: ByteArray, keypoints: Keypoints | None, config: HandConfig | None = None, window: Window | None = None
+) -> HandEvidence | None:
     """Hands from landmarks, and their colour from the pixels at the landmarks; None without usable landmarks.
 
     The colour is the median of (a, b) in Lab, over hand strokes and the face, of pixels redder and yellower than
     grey. Gloves of a grey colour thus give no colour evidence, only the strokes.
+
+    Args:
+        image: (H, W, 3) RGB.
+        keypoints: of layout ``blazepose33``; others have no hand landmarks.
+        config: settings.
+        window: part of the image (rows, columns) that the evidence is wanted for; None is the whole.
     """
     if keypoints is None or keypoints.layout != "blazepose33":
         return None
     config = config or HandConfig()
-    sure, near = _draw(image.shape[:2], keypoints, config)
+    size = image.shape[:2]
+    rows, cols = window or (slice(0, size[0]), slice(0, size[1]))
+    sure, near = _draw(size, keypoints, config)
     if not near.any():
         return None
-    trunk = _trunk(image.shape[:2], keypoints, config)
-    return HandEvidence(sure, near, trunk, _alike(image, sure | _face(image.shape[:2], keypoints), config))
+    colour = _hand_colour(image[sure | _face(size, keypoints)])
+    part = np.ascontiguousarray(image[rows, cols])
+    trunk = _trunk(size, keypoints, config)
+    return HandEvidence(sure[rows, cols], near[rows, cols], trunk[rows, cols], _alike(part, colour, config))
 
 
 def _draw(size: tuple[int, ...], keypoints: Keypoints, config: HandConfig) -> tuple[BoolArray, BoolArray]:
@@ -109,20 +125,29 @@ def _face(size: tuple[int, ...], keypoints: Keypoints) -> BoolArray:
     return mask > 0
 
 
-def _alike(image: ByteArray, samples: BoolArray, config: HandConfig) -> BoolArray:
+def _hand_colour(pixels: ByteArray) -> FloatArray | None:
+    """Median (a, b) minus grey of the skin-like pixels among (N, 3) RGB samples; None if there are too few."""
     import cv2
 
+    lab = cv2.cvtColor(np.ascontiguousarray(pixels[None]), cv2.COLOR_RGB2LAB)[0] if len(pixels) else np.zeros((0, 3))
+    chroma = lab[:, 1:].astype(np.float64) - _GREY
+    skin = chroma[(chroma > _SKIN_CHROMA).all(axis=1)]
+    return np.median(skin, axis=0) if len(skin) >= 20 else None
+
+
+def _alike(image: ByteArray, hand: FloatArray | None, config: HandConfig) -> BoolArray:
+    """Pixels whose hue is near the hand's and whose saturation is not far below."""
+    import cv2
+
+    if hand is None:
+        return np.zeros(image.shape[:2], dtype=bool)
     lab = cv2.cvtColor(cv2.GaussianBlur(image, (0, 0), 0.7), cv2.COLOR_RGB2LAB)
-    chroma = lab[..., 1:].astype(np.float32) - _GREY
-    seen = chroma[samples]
-    seen = seen[(seen > _SKIN_CHROMA).all(axis=1)]
-    if len(seen) < 20:
-        return np.zeros(samples.shape, dtype=bool)
-    hand = np.median(seen, axis=0)
-    along = chroma @ hand / (hand @ hand)  # saturation along the hand's hue, 1 at the hand's median
-    across = (chroma[..., 1] * hand[0] - chroma[..., 0] * hand[1]) / (hand @ hand)
-    hue_turn = np.degrees(np.arctan2(np.abs(across), along))
-    alike: BoolArray = (along > config.min_saturation) & (hue_turn < config.max_hue_turn) & (lab[..., 0] > _DARK)
+    chroma = lab[..., 1:].astype(np.float32) - np.float32(_GREY)
+    direction = (hand / (hand @ hand)).astype(np.float32)
+    along = chroma @ direction  # saturation along the hand's hue, 1 at the hand's median
+    across = np.abs(chroma[..., 1] * direction[0] - chroma[..., 0] * direction[1])
+    near_hue = across < np.tan(np.radians(config.max_hue_turn)) * along
+    alike: BoolArray = (along > config.min_saturation) & near_hue & (lab[..., 0] > _DARK)
     return alike
 
 

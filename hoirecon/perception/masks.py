@@ -6,15 +6,27 @@ import numpy as np
 import numpy.typing as npt
 
 from hoirecon.arrays import BoolArray, ByteArray
-from hoirecon.observation import box_of_mask
 
 
 def components(mask: BoolArray) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
     """Pieces (8-connected) numbered from 1 in an image (H, W), and their areas in pixels, index 0 being the outside."""
     import cv2
 
-    count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    return labels, np.bincount(labels.ravel(), minlength=count).astype(np.int64)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    return labels, stats[:, cv2.CC_STAT_AREA].astype(np.int64)
+
+
+def bounds(mask: BoolArray) -> tuple[int, int, int, int] | None:
+    """First column, first row, one past the last column and row of the true pixels; None if there are none.
+
+    Example:
+        >>> bounds(np.array([[False, True], [False, True]]))
+        (1, 0, 2, 2)
+    """
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if len(rows) == 0:
+        return None
+    return int(cols[0]), int(rows[0]), int(cols[-1]) + 1, int(rows[-1]) + 1
 
 
 def largest_component(mask: BoolArray) -> BoolArray:
@@ -85,24 +97,23 @@ def refine_person_mask(
     """
     import cv2
 
-    mask = drop_strays(probability > 0.5, 0.03)
-    if not mask.any():
-        return mask
-    x, y, w, h = (int(v) for v in box_of_mask(mask))
-    reach = max(2.0, band * max(w, h) / MASK_CELLS)
+    refined = np.zeros(probability.shape, dtype=bool)
+    found = bounds(probability > 0.5)
+    if found is None:
+        return refined
+    x0, y0, x1, y1 = found
+    reach = max(2.0, band * max(x1 - x0, y1 - y0) / MASK_CELLS)
     margin = int(4 * reach) + 1
-    rows = slice(max(0, y - margin), min(mask.shape[0], y + h + margin))
-    cols = slice(max(0, x - margin), min(mask.shape[1], x + w + margin))
-    part = mask[rows, cols]
+    window = slice(max(0, y0 - margin), y1 + margin), slice(max(0, x0 - margin), x1 + margin)
+    part = np.asarray(probability[window], dtype=np.float32)
     scale = min(1.0, work_side / max(part.shape))
     size = (max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale)))
-    work = cv2.resize(np.ascontiguousarray(image[rows, cols]), size, interpolation=cv2.INTER_AREA)
-    small = cv2.resize(part.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-    cut = _cut_in_band(work, small, max(1, round(reach * scale)))
-    back = cv2.resize(cut.astype(np.float32), part.shape[::-1], interpolation=cv2.INTER_LINEAR) > 0.5
-    refined = np.zeros(mask.shape, dtype=bool)
-    refined[rows, cols] = back
-    return fill_holes(drop_strays(refined, 0.03), max(4, int(1e-3 * refined.sum())))
+    work = cv2.resize(np.ascontiguousarray(image[window]), size, interpolation=cv2.INTER_AREA)
+    small = drop_strays(cv2.resize(part, size, interpolation=cv2.INTER_AREA) > 0.5, 0.03)
+    cut = drop_strays(_cut_in_band(work, small, max(1, round(reach * scale))), 0.03)
+    cut = fill_holes(cut, max(4, int(1e-3 * cut.sum())))
+    refined[window] = cv2.resize(cut.astype(np.float32), part.shape[::-1], interpolation=cv2.INTER_LINEAR) > 0.5
+    return refined
 
 
 def _cut_in_band(image: ByteArray, mask: BoolArray, reach: int) -> BoolArray:

@@ -88,7 +88,7 @@ def choose_person(
     if isinstance(choice, str):
         if choice != "auto":
             raise InputError(f"person must be 'auto', a number, or a box x,y,width,height, got '{choice}'")
-        picked = min(ordered, key=lambda p: (*_away(p, objects), -p.score))
+        picked = ordered[0] if len(ordered) == 1 else min(ordered, key=lambda p: (*_away(p, objects), -p.score))
         why = "taken: the one who touches the object most" if objects else "taken: the one seen best"
     elif isinstance(choice, (int, np.integer)):
         if not 0 <= choice < len(ordered):
