@@ -101,11 +101,12 @@ class GeometricContact:
         nearness = vertex_nearness(near, self.config.score)
         views = self._views(nearness, near, body)
         scores, found = self._happenings(views, body, obj)
-        pairs = _pairs(found)
+        pairs, parts = _pairs(found), _sums(found, 0)
         return ContactEstimate(
-            body=self._on_body(_sums(found, 0), near, body, obj, pose),
+            body=self._on_body(parts, near, body, obj, pose),
             object=self._on_object(_sums(found, 1), pairs, body, obj, pose),
             pairs=tuple(p for p in pairs if p.probability >= self.config.least),
+            parts=parts,
             interaction=max((n for n in scores if n != NONE), key=lambda n: scores[n], default=NONE)
             if scores[NONE] < 0.5
             else NONE,

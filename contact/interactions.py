@@ -51,13 +51,13 @@ class ScoreConfig:
     """Parts farther apart than the object is large by so much cost half a unit, metres."""
     depth_trust: float = 0.5
     """Factor of distances along the line of sight, which a body fit knows least."""
-    rank_cost: float = 0.3
+    rank_cost: float = 0.25
     """Cost per place in the category's list, whose first interaction is the most typical."""
-    none_bonus: float = 0.7
+    none_bonus: float = 0.3
     """Log-odds for "nothing touches" before looking."""
     straight_cost: float = 2.0
     """Cost of an interaction by buttocks if the hips are flexed by less than 40 degrees."""
-    part_prior: float = 0.7
+    part_prior: float = 0.8
     """Probability before looking that a part takes part in its interaction when that goes on."""
 
 

@@ -91,6 +91,8 @@ class ContactEstimate:
     """Probability per object vertex."""
     pairs: tuple[PartPair, ...] = ()
     """Which part touches which, most likely first; empty if the estimator knows no parts."""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """Probability that each part of the body touches the object anywhere; empty if the estimator knows no parts."""
     interaction: str = ""
     """Name of the most likely typical interaction, or '' if none applies."""
     scores: Mapping[str, float] = field(default_factory=dict)
@@ -101,12 +103,10 @@ class ContactEstimate:
     @property
     def hand_grip(self) -> dict[str, float]:
         """How surely each hand holds something, 0 to 1, by side; the body fit closes the fingers by it."""
-        best = {"left": 0.0, "right": 0.0}
-        for pair in self.pairs:
-            side, _, part = pair.body_part.partition("_")
-            if side in best and part in HAND_PARTS:
-                best[side] = max(best[side], pair.probability)
-        return best
+        return {
+            side: max((self.parts.get(f"{side}_{part}", 0.0) for part in HAND_PARTS), default=0.0)
+            for side in ("left", "right")
+        }
 
 
 HAND_PARTS = ("palm", "thumb", "index_finger", "middle_finger", "ring_finger", "pinky_finger")
