@@ -10,7 +10,7 @@ import numpy as np
 from hoirecon.arrays import IntArray
 from hoirecon.data.objects.catalog import Category, get_category
 from hoirecon.data.objects.index import WHOLE, ObjectEntry, entries
-from hoirecon.data.objects.storage import read_mesh
+from hoirecon.data.objects.storage import StoredMesh, read_mesh
 from hoirecon.data.objects.symmetry import Symmetry
 from hoirecon.errors import InputError
 from hoirecon.mesh import Mesh
@@ -96,7 +96,8 @@ def load_object(id_or_category: str) -> LibraryObject:
     entry = entries().get(id_or_category)
     if entry is None and "/" in id_or_category:
         entry = _by_loose_id(id_or_category)
-    return _load(entry.id if entry is not None else get_category(id_or_category).default_id)
+    object_id = entry.id if entry is not None else get_category(id_or_category).default_id
+    return _load(object_id)
 
 
 def _by_loose_id(text: str) -> ObjectEntry:
@@ -110,17 +111,16 @@ def _by_loose_id(text: str) -> ObjectEntry:
     return entry
 
 
-@lru_cache(maxsize=64)
 def _load(object_id: str) -> LibraryObject:
     entry = entries()[object_id]
-    stored = read_mesh(entry.file)
+    stored, vert_parts = _arrays(object_id)
     return LibraryObject(
         id=entry.id,
         category=get_category(entry.category),
-        mesh=Mesh(stored.verts, stored.faces, name=entry.id),
+        mesh=Mesh(stored.verts, stored.faces, name=entry.id),  # copies: a caller may change its own mesh
         part_names=entry.part_names,
-        face_parts=_frozen(stored.face_parts),
-        vert_parts=_frozen(majority_parts(stored.faces, stored.face_parts, len(stored.verts))),
+        face_parts=stored.face_parts,
+        vert_parts=vert_parts,
         symmetry=Symmetry.parse(entry.symmetry),
         licence=entry.licence,
         author=entry.author,
@@ -129,14 +129,19 @@ def _load(object_id: str) -> LibraryObject:
     )
 
 
+@lru_cache(maxsize=64)
+def _arrays(object_id: str) -> tuple[StoredMesh, IntArray]:
+    """The file's arrays and the part of each vertex; shared between loads, hence read-only."""
+    stored = read_mesh(entries()[object_id].file)
+    vert_parts = majority_parts(stored.faces, stored.face_parts, len(stored.verts))
+    for array in (stored.verts, stored.faces, stored.face_parts, vert_parts):
+        array.setflags(write=False)
+    return stored, vert_parts
+
+
 def majority_parts(faces: IntArray, face_parts: IntArray, n_verts: int) -> IntArray:
     """(V,) the part that most faces around each vertex carry; the lower number wins a tie."""
     votes = np.zeros((n_verts, int(face_parts.max()) + 1), dtype=np.int64)
     np.add.at(votes, (faces, face_parts[:, None]), 1)
     winner: IntArray = votes.argmax(axis=1)
     return winner
-
-
-def _frozen(array: IntArray) -> IntArray:
-    array.setflags(write=False)
-    return array

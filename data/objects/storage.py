@@ -61,6 +61,6 @@ def read_mesh(path: Path) -> StoredMesh:
         with np.load(path, allow_pickle=False) as data:
             verts = data["verts"].astype(np.float64) * float(data["step"])
             faces, face_parts = data["faces"].astype(np.int64), data["face_parts"].astype(np.int64)
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as err:
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as err:
         raise InputError(f"{path} is not a library mesh ({err}): reinstall hoirecon") from err
     return StoredMesh(verts - np.ptp(verts, axis=0) / 2, faces, face_parts)

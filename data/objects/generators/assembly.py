@@ -53,14 +53,14 @@ class Assembly:
         Raises:
             ValueError: when the result is empty or needs more than `MAX_FACES` faces.
         """
-        joined = Manifold.batch_boolean([s for _, s in self.solids], OpType.Add)
+        joined = _without_cavities(Manifold.batch_boolean([s for _, s in self.solids], OpType.Add))
         low, high = np.split(np.asarray(joined.bounding_box()), 2)
         diagonal = float(np.linalg.norm(high - low))
         joined = joined.simplify(2e-4 * diagonal)
         joined = self._refined(joined, self.longest_edge or diagonal / 20)
         if not 0 < joined.num_tri() <= MAX_FACES:
             raise ValueError(f"the assembly has {joined.num_tri()} faces; expected 1 to {MAX_FACES}")
-        return self._labelled(joined, (low + high) / 2)
+        return self._labelled(joined)
 
     def _refined(self, solid: Manifold, length: float) -> Manifold:
         """Split long edges; the wanted length is relaxed until the face budget holds."""
@@ -72,7 +72,7 @@ class Assembly:
             length *= 1.2
         return solid
 
-    def _labelled(self, solid: Manifold, centre: NDArray[np.float64]) -> Built:
+    def _labelled(self, solid: Manifold) -> Built:
         mesh = solid.to_mesh64()
         names = tuple(dict.fromkeys(name for name, _ in self.solids))
         part_of = {s.original_id(): names.index(name) for name, s in self.solids}
@@ -81,13 +81,20 @@ class Assembly:
         for start, end, source in zip(ends[:-1], ends[1:], mesh.run_original_id, strict=True):
             labels[start:end] = part_of[int(source)]
         used = np.unique(labels)  # a part wholly inside another leaves no face
-        verts = np.asarray(mesh.vert_properties, dtype=np.float64)[:, :3] - centre
+        verts = np.asarray(mesh.vert_properties, dtype=np.float64)[:, :3]
         return Built(
-            verts=verts,
+            verts=verts - (verts.max(axis=0) + verts.min(axis=0)) / 2,
             faces=np.asarray(mesh.tri_verts, dtype=np.int64),
             part_names=tuple(names[k] for k in used),
             face_parts=np.searchsorted(used, labels),
         )
+
+
+def _without_cavities(solid: Manifold) -> Manifold:
+    """Fill closed hollows, which nothing can touch and which are inside-out shells in the mesh."""
+    shells = solid.decompose()
+    outer = [shell for shell in shells if shell.volume() > 0]
+    return solid if len(outer) == len(shells) else Manifold.batch_boolean(outer, OpType.Add)
 
 
 Maker = Callable[..., Assembly]

@@ -19,7 +19,7 @@ from hoirecon.data.objects.generators.solids import (
 def apple(radius: float = 0.04) -> Assembly:
     """An apple with its stalk up."""
     r = radius
-    profile: Profile = [
+    profile: list[tuple[float, float]] = [
         (0, -0.78 * r),
         (0.3 * r, -0.9 * r),
         (0.72 * r, -0.62 * r),
@@ -75,7 +75,14 @@ def sandwich(round_bun: bool = False) -> Assembly:
 def pizza(radius: float = 0.15) -> Assembly:
     """A round pizza with a raised crust."""
     r = radius
-    crust: Profile = [(0, 0), (r, 0), (r + 0.004, 0.009), (r - 0.006, 0.019), (r - 0.018, 0.012), (0, 0.01)]
+    crust: list[tuple[float, float]] = [
+        (0, 0),
+        (r, 0),
+        (r + 0.004, 0.009),
+        (r - 0.006, 0.019),
+        (r - 0.018, 0.012),
+        (0, 0.01),
+    ]
     return Assembly(target_faces=1800).add("crust", lathe(crust, 36))
 
 

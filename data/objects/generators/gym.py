@@ -194,18 +194,18 @@ def weight_plate(radius: float = 0.225, thickness: float = 0.045) -> Assembly:
 
 @makes("boxing glove", "", right={})
 def boxing_glove() -> Assembly:
-    """A right-hand glove, fist up, knuckles to +z, thumb at +x (a palm that faces -z)."""
+    """A right-hand glove, fist up, knuckles to +z, thumb at -x (the palm faces -z)."""
     out = Assembly(target_faces=2600)
     cuff = [(-0.16, 0.115, 0.09), (-0.15, 0.12, 0.095), (-0.075, 0.11, 0.09), (-0.06, 0.1, 0.085)]
     fist = [
         (-0.06, 0.1, 0.085),
-        (-0.02, 0.125, 0.105, 0, 0.004),
-        (0.04, 0.14, 0.125, 0, 0.008),
-        (0.1, 0.138, 0.13, 0, 0.002),
-        (0.14, 0.115, 0.11, 0, -0.004),
-        (0.16, 0.07, 0.07, 0, -0.01),
+        (-0.03, 0.125, 0.105, 0, 0.008),
+        (0.02, 0.15, 0.14, 0, 0.02),
+        (0.075, 0.155, 0.165, 0, 0.024),
+        (0.115, 0.14, 0.15, 0, 0.018),
+        (0.135, 0.1, 0.1, 0, 0.01),
     ]
-    thumb = curve([(0.04, -0.05, -0.03), (0.078, -0.005, -0.045), (0.07, 0.06, -0.062), (0.045, 0.095, -0.068)], 10)
+    thumb = curve([(-0.035, -0.05, -0.02), (-0.082, -0.01, -0.03), (-0.08, 0.045, -0.045), (-0.05, 0.085, -0.055)], 10)
     out.add("cuff", sections("y", cuff, 2.3)).add("fist", sections("y", fist, 2.3))
     radii = [0.026, 0.028, 0.029, 0.029, 0.029, 0.028, 0.027, 0.025, 0.021, 0.012]
     return out.add("thumb", tube(thumb, radii, segments=12))

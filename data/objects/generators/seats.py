@@ -180,7 +180,7 @@ def _sofa(seats: int, seat: float, back: float) -> Assembly:
     return out
 
 
-@makes("stool", "y:3", three_legs={"legs": 3})
+@makes("stool", "", three_legs={"legs": 3})
 @makes("stool", "y:4", four_legs={"legs": 4}, bar={"legs": 4, "height": 0.75, "radius": 0.16, "ring_at": 0.3})
 @makes("stool", "y:4", counter={"legs": 4, "height": 0.64, "radius": 0.17, "ring_at": 0.24})
 def round_stool(legs: int, height: float = 0.46, radius: float = 0.17, ring_at: float = 0.0) -> Assembly:

@@ -21,7 +21,7 @@ from hoirecon.data.objects.generators.solids import (
 )
 
 
-@makes("potted plant", "y:5", plant={})
+@makes("potted plant", "y:6", plant={})
 def potted_plant() -> Assembly:
     """A pot with broad leaves."""
     out = Assembly(target_faces=3200)
@@ -30,17 +30,17 @@ def potted_plant() -> Assembly:
         lathe([(0.075, 0), (0.105, 0.17), (0.115, 0.17), (0.115, 0.2), (0.1, 0.2), (0.098, 0.185), (0, 0.185)], 24),
     )
     leaf = _leaf(0.3, 0.075)
-    for k in range(5):
-        out.add("leaves", turn(turn(leaf, (28, 0, 0)), (0, 72 * k, 0)).translate([0, 0.17, 0]))
+    for k in range(6):
+        out.add("leaves", turn(turn(leaf, (28, 0, 0)), (0, 60 * k, 0)).translate([0, 0.17, 0]))
         out.add(
             "leaves",
-            turn(turn(leaf.scale([0.85, 0.85, 0.85]), (58, 0, 0)), (0, 72 * k + 36, 0)).translate([0, 0.17, 0]),
+            turn(turn(leaf.scale([0.85, 0.85, 0.85]), (58, 0, 0)), (0, 60 * k + 30, 0)).translate([0, 0.17, 0]),
         )
     return out
 
 
 def _leaf(length: float, width: float) -> Solid:
-    t = np.linspace(0, 1, 10)
+    t = np.linspace(0, 1, 8)
     rows = [
         (
             length * a,
@@ -51,7 +51,7 @@ def _leaf(length: float, width: float) -> Solid:
         )
         for a in t
     ]
-    return sections("y", rows, 2, 10)
+    return sections("y", rows, 2, 8)
 
 
 @makes("pillow", "x:2 y:2 z:2", square={"w": 0.45, "h": 0.45, "d": 0.15}, bed={"w": 0.7, "h": 0.48, "d": 0.17})
