@@ -42,6 +42,8 @@ class Region:
     """(n, n) int64: background 0, visible 1, hiding 2."""
     front: Tensor
     """(n, n) depth of the hiding thing in hiding cells, metres; 0 if unknown, very far elsewhere."""
+    backdrop: Tensor
+    """(n, n) depth of the body in visible cells, where it must lie behind the object, metres; very far elsewhere."""
     contour: Tensor
     """(Q, 2) points on the contour of the visible mask, cells."""
     contour_front: Tensor
@@ -71,12 +73,19 @@ class Region:
             visible mask elsewhere; its gradient (..., 2); depth of the hiding thing (...). Outside the region the
             distance to its border is added.
         """
-        n = self.cells
         x, y = cells_xy.unbind(-1)
-        nearest = y.floor().clamp(0, n - 1).long() * n + x.floor().clamp(0, n - 1).long()
+        nearest = self._nearest_cell(x, y)
         kind = self.kind.reshape(-1)[nearest]
         value, gx, gy = _bilinear(self.distance, (kind == BACKGROUND).long(), x - 0.5, y - 0.5)
         return kind, value, torch.stack([gx, gy], -1), self.front.reshape(-1)[nearest]
+
+    def body_behind(self, cells_xy: Tensor) -> Tensor:
+        """(...) depth of the body in the visible cells at points (..., 2), metres; very far if there is none."""
+        return self.backdrop.reshape(-1)[self._nearest_cell(*cells_xy.unbind(-1))]
+
+    def _nearest_cell(self, x: Tensor, y: Tensor) -> Tensor:
+        n = self.cells
+        return y.floor().clamp(0, n - 1).long() * n + x.floor().clamp(0, n - 1).long()
 
     def contour_points(self, count: int) -> tuple[Tensor, Tensor]:
         """At most ``count`` evenly chosen contour points (M, 2) and the depth beside them (M,)."""
@@ -140,14 +149,15 @@ def make_region(
     front = np.full((cells, cells), NOTHING_BEFORE)
     outside = ~_crop(np.ones_like(mask), square, cells)
     front[outside] = 0.0
-    for pixels, mesh in (*placed, person):
+    for pixels, mesh in (*placed, person):  # the person last: its depth is the one that `backdrop` asks for
         depth = _depth(mesh, local)
         shown = np.isfinite(depth) if pixels is None else _crop(pixels, square, cells)
         front[shown] = _filled(depth)[shown]
     if occluders is not None:
         front[_crop(occluders, square, cells)] = 0.0
     front[visible] = NOTHING_BEFORE
-    return _assemble(visible, front, local, square[2] / cells, device, dtype)
+    backdrop = np.where(visible & np.isfinite(depth), depth, NOTHING_BEFORE)
+    return _assemble(visible, front, backdrop, local, square[2] / cells, device, dtype)
 
 
 def _square_around(mask: BoolArray) -> tuple[int, int, int]:
@@ -195,7 +205,7 @@ def signed_distance_cells(mask: BoolArray) -> FloatArray:
     """
     if mask.all() or not mask.any():
         return np.full(mask.shape, -1e3 if mask.all() else 1e3)
-    return np.where(mask, 0.5 - distance_transform_edt(mask), distance_transform_edt(~mask) - 0.5)
+    return np.asarray(np.where(mask, 0.5 - distance_transform_edt(mask), distance_transform_edt(~mask) - 0.5))
 
 
 def mask_contour(mask: BoolArray) -> FloatArray:
@@ -207,6 +217,7 @@ def mask_contour(mask: BoolArray) -> FloatArray:
 def _assemble(
     visible: BoolArray,
     front: FloatArray,
+    backdrop: FloatArray,
     camera: Camera,
     px_per_cell: float,
     device: torch.device | str,
@@ -229,6 +240,7 @@ def _assemble(
 
     return Region(
         camera, px_per_cell, tensor(fields), torch.as_tensor(kind.astype(np.int64), device=device), tensor(front),
+        tensor(backdrop),
         tensor(contour), tensor(contour_front), box, (left, top, right, bottom),
     )  # fmt: skip
 

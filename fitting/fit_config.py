@@ -55,6 +55,14 @@ class FitConfig:
     """Least noise of the mask's contour, pixels of the image."""
     depth_softness: float = 0.03
     """Softness of the depth order between object and person at the mask, metres."""
+    order_weight: float = 4.0
+    """Effective number of measurements of the depth order: where the object is seen, the body is behind it."""
+    order_sigma: float = 0.05
+    """Noise of the depth difference between object and body, metres."""
+    order_tolerance: float = 0.03
+    """Depth difference that costs nothing, metres."""
+    order_scale: float = 3.0
+    """Robust scale of the depth order in sigmas."""
     contact_weight: float = 4.0
     """Effective number of measurements of the contact term."""
     contact_sigma: float = 0.02

@@ -45,8 +45,8 @@ def _depth_by_size(placed: Tensor, region: Region) -> Tensor:
     left, top, right, bottom = region.box
     size = placed[..., :2].amax(1) - placed[..., :2].amin(1)
     seen = placed.new_tensor([right - left, bottom - top])
-    large: Tensor = (size * placed.new_tensor(region.camera.focal)).norm(dim=1)
-    return large / seen.norm()
+    depth: Tensor = (size * placed.new_tensor(region.camera.focal)).norm(dim=1) / seen.norm()
+    return depth
 
 
 def _box_shift(placed: Tensor, region: Region, always: bool) -> Tensor:

@@ -24,6 +24,7 @@ from hoirecon.fitting.object_state import ObjectState, View
 from hoirecon.fitting.object_terms import (
     BodyInObject,
     ContactAttraction,
+    DepthOrder,
     DepthPrior,
     MaskOnOutline,
     ObjectInBody,
@@ -115,6 +116,7 @@ class ObjectProblem:
         return [
             OutlineOnMask(sigma, robust, weight, soft),
             MaskOnOutline(*region.contour_points(stage.mask_samples), sigma, robust, weight, soft),
+            DepthOrder(config.order_sigma, config.order_tolerance, config.order_scale, config.order_weight),
         ]
 
     def contact_term(self, contact: ContactSet, stage: StageConfig, config: FitConfig) -> Term[ObjectState]:

@@ -99,6 +99,37 @@ class MaskOnOutline:
         )
 
 
+@dataclass(frozen=True)
+class DepthOrder:
+    """Where the object is seen and the body is drawn too, the object is the nearer one.
+
+    Without this an object behind the body would be as good as one before it: the mask alone cannot tell.
+    """
+
+    sigma: float
+    """Noise of the depth difference, metres."""
+    tolerance: float
+    """Depth difference that costs nothing, metres."""
+    robust: float | None
+    weight: float
+    name: str = "depth order"
+
+    def residuals(self, state: ObjectState) -> Residuals:
+        """(B, N, 1) how far outline samples on visible cells lie behind the body."""
+        outline, region = state.outline, state.view.region
+        behind = (outline.points[..., 2] - region.body_behind(outline.cells) - self.tolerance).clamp_min(0)
+        counts = outline.outer.to(behind.dtype)
+        gradient = torch.zeros_like(outline.points)
+        gradient[..., 2] = (behind > 0) / self.sigma
+        return Residuals(
+            r=(behind / self.sigma)[..., None],
+            J=pose_rows(gradient[..., None, :], outline.points - state.t[:, None]),
+            w=counts / counts.sum(-1, keepdim=True).clamp_min(1.0),
+            sigma=self.sigma * 1e3,
+            unit="mm",
+        )
+
+
 def in_front(depth: Tensor, front: Tensor, softness: float) -> Tensor:
     """Degree 0..1 to which something at a depth stands before the hiding thing; 0 where that depth is unknown (0)."""
     return torch.sigmoid((front - depth) / softness)
@@ -157,7 +188,7 @@ class ContactAttraction:
 
 
 def mutual_nearest(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Index of the nearest of b (M, 3) for each of a (B, N, 3), and of the nearest of a for each of b: (B, N), (B, M)."""
+    """Index of the nearest of b (M, 3) to each of a (B, N, 3): (B, N); and of the nearest of a to each of b: (B, M)."""
     middle = b.mean(0)
     a, b = a - middle, b - middle
     cross = a @ b.T

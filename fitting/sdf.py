@@ -39,7 +39,7 @@ class DistanceGrid:
         return ((node >= 0) & (node < size - 1)).all(-1)
 
     def sample(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Trilinear value (N,) and its gradient (N, 3) at points (N, 3); points outside the box are moved to its border."""
+        """Trilinear value (N,) and gradient (N, 3) at points (N, 3); points outside the box are moved to its border."""
         shape = self.values.shape
         limit = torch.tensor(shape, dtype=points.dtype, device=points.device) - 1
         node = ((points - self.low) / self.spacing).clamp_min(0).minimum(limit)
