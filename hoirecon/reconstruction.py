@@ -261,7 +261,7 @@ def _estimate(
 
 
 def _hold(fit: BodyFit, estimates: Sequence[ContactEstimate], things: Sequence[_Thing], model: BodyModel) -> BodyFit:
-    """The body after what contact alone says: hands that hold are closed, and parts at one object are near each other."""
+    """The body after what contact alone says: holding hands are closed, parts at one object are near each other."""
     pairs = list(zip(estimates, things, strict=True))
     links = [link for e, thing in pairs for link in contact_links(e, thing.contact, model)]
     lines = [line for e, thing in pairs for line in contact_lines(e, thing.contact, model)]

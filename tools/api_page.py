@@ -61,7 +61,7 @@ def page() -> str:
     lines = [
         "# Public names",
         "",
-        "Written by `python tools/api_page.py` from the docstrings; `name=` is optional. Everything else is private and may",
+        "Written by `python tools/api_page.py` from the docstrings; `name=` is optional. All else is private and may",
         "change. Read a name's whole docstring (shapes, units, frames, errors) with `help(name)`.",
     ]
     for package_name in PACKAGES:
