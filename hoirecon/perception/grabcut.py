@@ -35,6 +35,8 @@ class GrabCutConfig:
     """Longest side of the working image in pixels: bounds time and memory."""
     rounds: int = 5
     """Rounds of re-estimating colours and cutting."""
+    votes: int = 3
+    """With a box alone the first colours depend on chance: so many runs with other seeds vote on each pixel."""
     point_radius: float = 2.0
     """Radius in image pixels of a point prompt."""
     hole_part: float = 2e-3
@@ -103,8 +105,6 @@ class GrabCutSegmenter:
                 so the rest of it is not taken as background).
             keypoints: landmarks of the person, from which the hands are found.
         """
-        import cv2
-
         image = as_image(image)
         height, width = image.shape[:2]
         prompt = prompt.checked(width, height)
@@ -114,11 +114,17 @@ class GrabCutSegmenter:
         labels = self._labels(work, frame, prompt, hands, person_mask)
         if not np.isin(labels, (_FG, _MAYBE_FG)).any() or not np.isin(labels, (_BG, _MAYBE_BG)).any():
             return np.zeros((height, width), dtype=bool)
-        cv2.setRNGSeed(0)  # its k-means starts at random
-        state = np.zeros((1, 65)), np.zeros((1, 65))
-        cv2.grabCut(work, labels, None, *state, self.config.rounds, cv2.GC_INIT_WITH_MASK)
-        cut = np.isin(labels, (_FG, _MAYBE_FG))
+        votes = 1 if len(prompt.on_object()) else self.config.votes
+        cut = np.sum([self._cut(work, labels, seed) for seed in range(votes)], axis=0) * 2 > votes
         return self._finish(cut, frame, prompt, (height, width))
+
+    def _cut(self, work: ByteArray, labels: npt.NDArray[np.uint8], seed: int) -> BoolArray:
+        import cv2
+
+        labels = labels.copy()
+        cv2.setRNGSeed(seed)  # its k-means starts at random
+        cv2.grabCut(work, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), self.config.rounds, cv2.GC_INIT_WITH_MASK)
+        return np.isin(labels, (_FG, _MAYBE_FG))
 
     def _labels(
         self,
