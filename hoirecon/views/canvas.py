@@ -47,10 +47,12 @@ def ink(color: FloatArray) -> tuple[int, int, int]:
 
 def over(rgba: ByteArray, background: FloatArray | ByteArray = BACKGROUND, opacity: float = 1.0) -> ByteArray:
     """Lay an (H, W, 4) picture over a colour or an (H, W, 3) picture; (H, W, 3) uint8."""
-    below = np.float32(background) * np.float32(1 if background.dtype == np.uint8 else 255)
-    alpha = rgba[..., 3:] * np.float32(opacity / 255)
-    mixed = rgba[..., :3] * alpha + below * (1 - alpha)
-    return np.asarray(np.rint(mixed), dtype=np.uint8)
+    below = background if background.dtype == np.uint8 else background * 255.0
+    alpha = rgba[..., 3] * np.float32(opacity / 255)
+    mixed = np.empty((*rgba.shape[:2], 3), dtype=np.uint8)
+    for channel in range(3):  # one at a time: floats of a whole picture are large
+        mixed[..., channel] = np.rint(rgba[..., channel] * alpha + below[..., channel] * (1 - alpha))
+    return mixed
 
 
 def resize(image: ByteArray, width: int, height: int) -> ByteArray:

@@ -77,7 +77,8 @@ def _object_columns(scene: Scene, names: list[str]) -> list[tuple[str, ByteArray
         ways = object_directions(mesh, contact)
         pictures = [_draw(surface, mesh.verts, way, UP_CAM, OBJECT_PANEL) for way in ways]
         between = over(np.zeros((gap, OBJECT_PANEL[0], 4), dtype=np.uint8))
-        columns.append((f"{names[k]}, touched side and opposite", np.concatenate([pictures[0], between, pictures[1]])))
+        sides = "camera's side and far side" if touched_side(mesh, contact) is None else "touched side and opposite"
+        columns.append((f"{names[k]}, {sides}", np.concatenate([pictures[0], between, pictures[1]])))
     return columns
 
 

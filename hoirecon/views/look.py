@@ -72,6 +72,11 @@ def scene_surfaces(scene: Scene, contact: bool = False, ambient: bool = True) ->
     return with_ambient_light(surfaces) if ambient else surfaces
 
 
+def cautions(scene: Scene) -> list[str]:
+    """What a person should read before trusting the scene: its flags, then perception's notes, each once."""
+    return list(dict.fromkeys((*scene.flags, *scene.observation.notes)))
+
+
 def all_points(scene: Scene) -> FloatArray:
     """(N, 3) vertices of everything, metres, frame ``cam``."""
     return np.concatenate([b.verts for b in scene.bodies] + [o.verts_cam for o in scene.objects])

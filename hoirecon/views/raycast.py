@@ -19,7 +19,7 @@ from hoirecon.errors import require
 from hoirecon.views.palette import to_bytes, to_linear, to_srgb
 from hoirecon.views.surface import Surface
 
-BAND_RAYS = 400_000
+BAND_RAYS = 150_000
 """Rays cast at a time; each takes some 300 bytes on its way to a colour."""
 
 

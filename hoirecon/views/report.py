@@ -15,7 +15,7 @@ from hoirecon.arrays import ByteArray
 from hoirecon.scene import Measure, Scene
 from hoirecon.scene_io import CONVENTIONS, plain
 from hoirecon.views.canvas import over, resize
-from hoirecon.views.look import part_colors, part_names
+from hoirecon.views.look import cautions, part_colors, part_names
 from hoirecon.views.palette import to_bytes
 from hoirecon.views.report_style import SCRIPT, STYLE
 from hoirecon.views.scene3d import offline_page
@@ -114,7 +114,7 @@ def _contact_legend() -> str:
 
 
 def _warnings(scene: Scene) -> str:
-    lines = [f"<li>{escape(text)}</li>" for text in (*scene.flags, *scene.observation.notes)]
+    lines = [f"<li>{escape(text)}</li>" for text in cautions(scene)]
     return f"<section class=flags><h2>Before you trust it</h2><ul>{''.join(lines)}</ul></section>" if lines else ""
 
 

@@ -13,7 +13,7 @@ h1::first-letter{text-transform:uppercase}
 h2{margin:0 0 8px;font-size:15px;font-weight:650}
 .sub{margin:2px 0 18px;color:var(--soft)}
 .flags{border-left:4px solid var(--warn);background:#fbf1ec;padding:12px 18px;border-radius:6px;margin:0 0 20px}
-.flags ul{margin:0;padding-left:18px}
+.flags ul{margin:0;padding-left:18px;columns:2 420px;column-gap:40px;font-size:14px}
 figure{margin:0}
 figcaption{color:var(--soft);font-size:13px;margin-top:6px}
 .top{display:grid;grid-template-columns:minmax(0,2fr) minmax(0,3fr);gap:20px;align-items:start}

@@ -1,6 +1,6 @@
 """The orbitable 3D scene, built once for both the offline page and the live view.
 
-Made with viser (Apache-2.0). Looked at for this, 2025: viser 1.1's ``as_html`` is one self-contained file (0.8 MB of
+Made with viser (Apache-2.0). Looked at for this: viser 1.1's ``as_html`` is one self-contained file (0.8 MB of
 client, no request to any network, opens from ``file://`` in headless Chromium); trimesh's ``scene_to_html`` bundles
 three.js too, but has no grid, labels or camera frustum and would be a second way to build a scene beside the live view;
 plotly weighs 4.7 MB and draws meshes without smooth normals.

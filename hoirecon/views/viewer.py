@@ -12,7 +12,7 @@ import numpy as np
 
 from hoirecon.errors import InputError
 from hoirecon.scene import Scene
-from hoirecon.views.look import part_names
+from hoirecon.views.look import cautions, part_names
 from hoirecon.views.report import number
 from hoirecon.views.scene3d import add_parts, add_surroundings, quiet_server, set_start_view
 
@@ -127,7 +127,7 @@ def _from_photo(client: Any, scene: Scene) -> None:
 
 def _facts(scene: Scene) -> str:
     lines = [f"**{_plain_text(name)}**: {number(m)} {m.unit}" for name, m in scene.measures.items()]
-    lines += [f"⚠ {_plain_text(text)}" for text in (*scene.flags, *scene.observation.notes)]
+    lines += [f"⚠ {_plain_text(text)}" for text in cautions(scene)]
     return "\n\n".join(lines)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -12,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoirecon.scene import Scene
-from hoirecon.views.report import common_start, report_page
+from hoirecon.views.look import cautions
+from hoirecon.views.report import _warnings, common_start, report_page
 
 pytest.importorskip("viser", reason="the page needs the extra 'viewer'")
 
@@ -58,6 +61,14 @@ def test_names_and_flags_are_text_not_markup(outline: Outline) -> None:
     assert "red <b>box</b>" in outline.text
     assert "the focal length is <i>assumed</i>" in outline.text
     assert "nobody & co" in outline.text
+
+
+def test_a_caution_stands_once(make_scene: Callable[..., Scene]) -> None:
+    scene = make_scene(flags=("look twice", "second"))
+    noted = replace(scene, observation=scene.observation.replace(notes=("look twice", "third")))
+    assert cautions(noted) == ["look twice", "second", "third"]
+    assert _warnings(noted).count("<li>") == 3
+    assert _warnings(make_scene(flags=())) == ""
 
 
 def test_numbers_have_units(outline: Outline) -> None:
