@@ -57,6 +57,18 @@ def test_nobody_in_a_cup_of_coffee(blazepose: BlazePose) -> None:
     assert blazepose.detect(np.full((300, 300, 3), 128, np.uint8)) == []
 
 
+def test_a_hit_of_the_detector_alone_is_no_person(blazepose: BlazePose) -> None:
+    """The picture of a retina passes the detector's gate (.60); the second network sees nobody there."""
+    import skimage
+
+    path = Path(skimage.__file__).parent / "data" / "retina.jpg"
+    if not path.is_file():
+        pytest.skip("this scikit-image has no retina.jpg inside")
+    image = read_image(path).rgb
+    assert len(blazepose.candidates(image)[1]) > 0
+    assert blazepose.detect(image) == []
+
+
 def test_two_persons_side_by_side(blazepose: BlazePose, astronaut: ByteArray) -> None:
     persons = blazepose.detect(np.hstack([astronaut, astronaut]))
     assert len(persons) == 2

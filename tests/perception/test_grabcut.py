@@ -88,6 +88,24 @@ def test_fingers_before_the_object_are_left_out() -> None:
     assert _iou(got, visible) > _iou(without, visible)
 
 
+def test_a_bare_arm_in_the_box_is_not_the_object() -> None:
+    """The arm lies far from any hand and wholly in the box, so that nothing else tells it from the object."""
+    slab, arm = np.zeros(SIZE, dtype=bool), np.zeros(SIZE, dtype=np.uint8)
+    slab[70:110, 60:260] = True
+    cv2.line(arm, (100, 140), (220, 140), 1, 26)
+    xy, confidence = np.full((33, 2), 5.0), np.zeros(33)
+    xy[[12, 14, 16, 18, 20, 22]] = [[100, 140], [220, 140], [300, 230], [305, 235], [300, 236], [296, 234]]
+    xy[[11, 23, 24]] = [[40, 140], [40, 142], [100, 142]]
+    confidence[[12, 14, 16, 18, 20, 22]] = 0.9
+    hand = np.zeros(SIZE, dtype=bool)
+    hand[222:240, 285:315] = True  # teaches the colour
+    image = _paint([(slab, np.array([70, 80, 160.0])), ((arm > 0) | hand, SKIN)])
+    prompt, keypoints = MaskPrompt(box=(50, 60, 220, 105)), Keypoints("blazepose33", xy, confidence)
+    got = GrabCutSegmenter().segment(image, prompt, person_mask=(arm > 0) | hand, keypoints=keypoints)
+    assert _iou(got, slab) > 0.95
+    assert _iou(GrabCutSegmenter().segment(image, prompt), slab) < 0.9
+
+
 def test_an_object_of_the_hands_colour_is_not_lost() -> None:
     slab = _slab()
     hand, keypoints = _hand_at(190, 130)
