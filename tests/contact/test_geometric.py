@@ -194,6 +194,20 @@ def test_palms_touch_rather_than_the_backs_of_hands() -> None:
         assert palm > 2 * found.body.probability[parts.verts_of(f"{side}_hand_back")].mean()
 
 
+def test_fingers_touch_with_their_pads_and_the_back_with_the_side_where_the_bar_is() -> None:
+    known = _lifter()
+    found = known.estimate()
+    parts, rest = _model().parts, Mesh(_model().rest_verts, _model().faces).vert_normals
+    for side in ("left", "right"):
+        ids = parts.verts_of(f"{side}_middle_finger")
+        pad, nail = (found.body.probability[ids[sign * rest[ids, 1] < -0.6]].mean() for sign in (1, -1))
+        assert pad > 2 * nail
+    neck = parts.verts_of("neck_back")
+    towards = -np.einsum("vc,vc->v", known.body.mesh.vert_normals[neck], known.body.verts[neck])
+    seen, turned_away = found.body.probability[neck[towards > 1]], found.body.probability[neck[towards < -1]]
+    assert len(turned_away) == 0 or seen.max() > 2 * turned_away.max()
+
+
 def test_a_known_object_pose_sharpens_the_answer() -> None:
     known = _caller()
     rough, sharp = known.estimate(), known.estimate(pose=known.pose)
