@@ -103,7 +103,7 @@ def main(out: Path, config: SheetConfig = SheetConfig()) -> None:
         raise InputError(f"page {config.page} has no objects: there are {len(list_objects(config.category))}")
     picture = Image.fromarray(draw_sheet([load_object(entry.id) for entry in found], config))
     with atomic_file(out) as tmp:
-        picture.quantize(96).save(tmp, format="PNG", optimize=True)
+        picture.quantize(224).save(tmp, format="PNG", optimize=True)
 
 
 def _view(yaw: float, pitch: float) -> FloatArray:

@@ -30,10 +30,24 @@ def chair(mesh: trimesh.Trimesh, level_range: tuple[float, float] = (0.25, 0.65)
     above = centre[:, 1] > level + slack
     seat = (np.abs(centre[:, 1] - level) <= slack) & (normal[:, 1] > -0.5)
     rear = _rear_of_back(centre[above], mesh) if above.any() else mesh.bounds[0, 2]
-    back = above & (centre[:, 2] < rear)
+    # Between the arms there is only the back with its cushions, however far they come forward.
+    between = np.abs(centre[:, 0]) < 0.3 * np.ptp(mesh.bounds[:, 0])
+    back = above & ((centre[:, 2] < rear) | between)
     names = ["seat", "back", "arms", "legs"]
     labels = np.where(back, 1, np.where(above, 2, np.where(seat, 0, 3)))
     return _used(names, labels)
+
+
+def sofa(mesh: trimesh.Trimesh) -> Labels:
+    """Like `chair`, with the arms told apart (the sitter's left is +x), and "base" for what is below the seat."""
+    names, labels = chair(mesh)
+    labels = labels.copy()
+    if "arms" in names:
+        arms = labels == names.index("arms")
+        labels[arms & (mesh.triangles_center[:, 0] < 0)] = len(names)
+        names = [*names, "arm_right"]
+    renamed = {"arms": "arm_left", "legs": "base"}
+    return _used([renamed.get(name, name) for name in names], labels)
 
 
 def stool(mesh: trimesh.Trimesh) -> Labels:
@@ -87,6 +101,7 @@ def _used(names: list[str], labels: NDArray[np.int64]) -> Labels:
 RULES: dict[str, Callable[..., Labels]] = {
     "whole": whole,
     "chair": chair,
+    "sofa": sofa,
     "stool": stool,
     "table": table,
     "bed": bed,
