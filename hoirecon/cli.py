@@ -279,7 +279,7 @@ def run(args: Sequence[str] | None = None) -> int:
         prog="hoirecon",
         args=args,
         description="Human-object interaction reconstruction from one photograph.",
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagConversionOff),
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
     )
     try:
         code: int = command.run()
