@@ -6,4 +6,3 @@ from hoirecon.contact.protocols import ContactEstimate as ContactEstimate
 from hoirecon.contact.protocols import ContactEstimator as ContactEstimator
 from hoirecon.contact.protocols import ContactObject as ContactObject
 from hoirecon.contact.protocols import PartPair as PartPair
-
