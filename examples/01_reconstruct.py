@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 
 import hoirecon
-from hoirecon.sample import SAMPLE_BOX, sample_image
+from hoirecon.sample import SAMPLE_BOX, SAMPLE_OBJECT, sample_image
 
 
 def main(out: Path) -> None:
     """Reconstruct the sample and write it to a folder."""
-    scene = hoirecon.reconstruct(sample_image(), "helmet", object_box=SAMPLE_BOX)
+    scene = hoirecon.reconstruct(sample_image(), SAMPLE_OBJECT, object_box=SAMPLE_BOX)
 
     print("body vertices, camera frame, metres:", scene.body.verts.shape)
     helmet = scene.objects[0]

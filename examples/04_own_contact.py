@@ -14,7 +14,7 @@ import numpy as np
 import hoirecon
 from hoirecon.contact import ContactEstimate, ContactObject, PartPair
 from hoirecon.data.body import load_body
-from hoirecon.sample import SAMPLE_BOX, sample_image
+from hoirecon.sample import SAMPLE_BOX, SAMPLE_OBJECT, sample_image
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class MarkedByHand:
 def main(out: Path) -> None:
     """Reconstruct the sample with contact marked by hand and save it without the report."""
     scene = hoirecon.reconstruct(
-        sample_image(), "helmet", object_box=SAMPLE_BOX, contact=MarkedByHand(("left_palm", "belly"))
+        sample_image(), SAMPLE_OBJECT, object_box=SAMPLE_BOX, contact=MarkedByHand(("left_palm", "belly"))
     )
     for name in ("helmet/iou_visible", "helmet/penetration"):
         print(name, round(scene.measures[name].value, 3), scene.measures[name].unit)

@@ -48,6 +48,8 @@ class Reconstruct:
     """Polyline along the object: x,y;x,y;... optionally :width. May be repeated (one object only)."""
     not_object_stroke: Words = ()
     """Polyline beside the object, likewise."""
+    object_prompt: Path | None = None
+    """JSON file with box, points, negative_points and scribbles, as in docs/photos.json (one object only)."""
     object_mesh: Path | None = None
     """Your own mesh of the object (one object only)."""
     out: Path = Path("out")
@@ -58,6 +60,10 @@ class Reconstruct:
     """Focal length in pixels; by default EXIF, else a 50 mm-equivalent lens is assumed."""
     focal_35mm: float | None = None
     """35 mm-equivalent focal length in millimetres."""
+    intrinsics: str = ""
+    """fx,fy,cx,cy in pixels, if the camera is calibrated."""
+    distortion: str = ""
+    """Lens coefficients k1,k2,p1,p2[,k3] in OpenCV's order, with --intrinsics; the photograph is straightened first."""
     height: float | None = None
     """The person's stature in metres, if known: it sets the scale of the scene."""
     body: Path | None = None
@@ -92,6 +98,8 @@ class Reconstruct:
         return reconstruct(
             self.image,
             requests,
+            camera=self._camera(),
+            distortion=_numbers(self.distortion, "the distortion") if self.distortion else None,
             focal_px=self.focal_px,
             focal_35mm=self.focal_35mm,
             person="auto" if self.person is None else self.person,
@@ -130,8 +138,11 @@ class Reconstruct:
 
     def _prompt(self) -> Any:
         """A prompt of points and strokes; None if there are none."""
+        from hoirecon.files import read_json
         from hoirecon.perception.protocols import MaskPrompt
 
+        if self.object_prompt is not None:
+            return MaskPrompt.from_dict(read_json(self.object_prompt))
         strokes = [parse_stroke(text, True) for text in self.object_stroke]
         strokes += [parse_stroke(text, False) for text in self.not_object_stroke]
         points, negative = parse_points(self.object_points), parse_points(self.not_object_points)
@@ -139,6 +150,22 @@ class Reconstruct:
             return None
         box = _only(self.object_box, "--object-box")
         return MaskPrompt(parse_box(box) if box else None, points, negative, tuple(strokes))
+
+    def _camera(self) -> Any:
+        """Camera of given intrinsics, which needs the size of the image; None if none are given."""
+        if not self.intrinsics:
+            return None
+        import numpy as np
+
+        from hoirecon.camera import Camera
+        from hoirecon.perception.images import read_image
+
+        numbers = _numbers(self.intrinsics, "intrinsics")
+        if len(numbers) != 4:
+            raise InputError(f"intrinsics are fx,fy,cx,cy in pixels, got '{self.intrinsics}'")
+        fx, fy, cx, cy = numbers
+        picture = read_image(self.image)
+        return Camera(np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), picture.width, picture.height)
 
     def _box_finder(self) -> Any:
         if self.detector_weights is None:

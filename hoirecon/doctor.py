@@ -39,9 +39,9 @@ DEPENDENCIES = (
     Dependency("viser", "viser", "viewer", "live view, report page"),
     Dependency("segment_anything", "segment-anything", "sam", "masks with a user's checkpoint"),
     Dependency("pytorch3d", "easypytorch3d", "softras", "differentiable rasteriser"),
-    Dependency("transformers", "transformers", "vlm", "vision-language model"),
+    Dependency("transformers", "transformers", "vlm", "boxes by name"),
     Dependency("peft", "peft", "vlm", "LoRA adapters"),
-    Dependency("kornia", "kornia", "vlm", "image operations in torch"),
+    Dependency("kornia", "kornia", "vlm", "lens undistortion"),
     Dependency("smplx", "smplx", "smplx", "oracle of the body tests (non-commercial licence)"),
 )
 

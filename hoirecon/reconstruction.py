@@ -28,9 +28,10 @@ from hoirecon.fitting.body_types import BodyFit, BodyFitConfig, PointTarget
 from hoirecon.fitting.object_fit import FitConfig, ObjectFit, ObjectToFit, fit_objects
 from hoirecon.mesh import Mesh
 from hoirecon.observation import Box, Observation
-from hoirecon.perception.images import read_image
+from hoirecon.perception.images import LoadedImage, read_image
 from hoirecon.perception.observe import observe
 from hoirecon.perception.protocols import MaskPrompt
+from hoirecon.perception.undistort import undistort
 from hoirecon.scene import Measure, Scene, SceneObject, ScenePair
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def reconstruct(
     camera: Camera | None = None,
     focal_px: float | None = None,
     focal_35mm: float | None = None,
+    distortion: Sequence[float] | None = None,
     person: str | int | Box = "auto",
     body_model: BodyModel | None = None,
     contact: ContactEstimator | None = None,
@@ -123,6 +125,7 @@ def reconstruct(
         camera: intrinsics; None takes the file's EXIF or assumes a 50 mm-equivalent lens, and the scene says which.
         focal_px: focal length in pixels, if that is all that is known of the camera.
         focal_35mm: or the 35 mm-equivalent focal length in millimetres.
+        distortion: lens coefficients of ``camera`` in OpenCV's order; the photograph is straightened first.
         person: ``auto`` takes the person who touches the object's region; or an index, or a box.
         body_model: SMPL-H-layout model; None takes the free body.
         contact: estimator of contact; None takes :class:`~hoirecon.contact.geometric.GeometricContact`.
@@ -148,7 +151,7 @@ def reconstruct(
     clock = _Clock(progress, total=4 + config.rounds)
     with clock.stage("looking at the photograph"):
         model = body_model or load_body()
-        picture = read_image(image)
+        picture = _straight(read_image(image), camera, distortion)
         requests, notes = _located(requests, picture.rgb, box_finder)
         observation = observe(
             picture,
@@ -204,6 +207,14 @@ def _requests(
     return requests
 
 
+def _straight(picture: LoadedImage, camera: Camera | None, distortion: Sequence[float] | None) -> LoadedImage:
+    if distortion is None:
+        return picture
+    if camera is None:
+        raise InputError("distortion belongs to a calibrated camera: give its intrinsics too")
+    return replace(picture, rgb=undistort(picture.rgb, camera, distortion))
+
+
 def _located(
     requests: list[ObjectRequest], image: ByteArray, finder: TextBoxFinder | None
 ) -> tuple[list[ObjectRequest], list[str]]:
@@ -231,7 +242,7 @@ def _thing(request: ObjectRequest) -> _Thing:
         size_prior=(log_ratio, obj.category.size_log_sigma),
         up_obj=_usual_up(obj.category.group),
     )
-    return _Thing(request.name, ContactObject.of(obj), to_fit, obj.licence, obj.author)
+    return _Thing(obj.category.name, ContactObject.of(obj), to_fit, obj.licence, obj.author)
 
 
 def _own_thing(request: ObjectRequest) -> _Thing:

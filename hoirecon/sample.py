@@ -13,7 +13,7 @@ from hoirecon.arrays import ByteArray, as_image
 if TYPE_CHECKING:
     from hoirecon.scene import Scene
 
-SAMPLE_OBJECT = "helmet"
+SAMPLE_OBJECT = "helmet/full_face"
 SAMPLE_BOX = (277.0, 343.0, 235.0, 169.0)
 """Where the helmet is, x, y, width, height in pixels; the picture cuts it at the right and the bottom."""
 

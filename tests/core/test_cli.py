@@ -49,6 +49,10 @@ def _fails(args: list[str], says: str, capsys: pytest.CaptureFixture[str], out: 
         (["--object", "cup", "--detector-weights", "nowhere"], "nowhere"),
         (["--object", "cup", "--object-box", "1,2,30,40", "--focal-px", "-5"], "-5"),
         (["--object", "cup", "--object-box", "1,2,30,40", "--height", "17"], "height"),
+        (["--object", "cup", "--object-box", "1,2,30,40", "--intrinsics", "500,500,80"], "fx,fy,cx,cy"),
+        (["--object", "cup", "--object-box", "1,2,30,40", "--intrinsics", "-5,5,80,60"], "positive focal"),
+        (["--object", "cup", "--object-box", "1,2,30,40", "--distortion", "0,0,0,0"], "calibrated camera"),
+        (["--object", "cup", "--object-prompt", "no.json"], "no.json does not exist"),
         (["--object", "cup", "--object-box", "1,2,30,40", "--rotations", "-1"], "rotations"),
     ],
 )
