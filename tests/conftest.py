@@ -57,8 +57,7 @@ def _joint_names() -> list[str]:
 
 def _cast(meshes: list[Mesh]) -> tuple[npt.NDArray[np.int64], Floats]:
     """Which mesh each pixel sees first (-1: none), and the shading of what it sees."""
-    import open3d as o3d
-
+    o3d: Any = pytest.importorskip("open3d")
     scene = o3d.t.geometry.RaycastingScene()
     for mesh in meshes:
         scene.add_triangles(mesh.verts.astype(np.float32), mesh.faces.astype(np.uint32))
