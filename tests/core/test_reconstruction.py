@@ -114,8 +114,8 @@ class TestRequests:
                 return [FoundBox((1, 2, 3, 4), 0.5, name)] if name == "cup" else []
 
         image = np.zeros((9, 9, 3), np.uint8)
-        located, notes = _located([ObjectRequest("cup"), ObjectRequest("book", (5, 5, 2, 2))], image, Finder())  # type: ignore[arg-type]
+        located, notes = _located([ObjectRequest("cup"), ObjectRequest("book", (5, 5, 2, 2))], image, Finder())
         assert [r.box for r in located] == [(1, 2, 3, 4), (5, 5, 2, 2)]
         assert notes == ["the box of the cup was found by its name (score 0.50)"]
         with pytest.raises(InputError, match="no book was found"):
-            _located([ObjectRequest("book")], image, Finder())  # type: ignore[arg-type]
+            _located([ObjectRequest("book")], image, Finder())

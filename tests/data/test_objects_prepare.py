@@ -61,7 +61,7 @@ def test_absurd_sizes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="scale it to metres"):
         prepare_mesh(_file(tmp_path, _box(1e-9)))
     with pytest.raises(InputError, match="expected one of"):
-        prepare_mesh(_file(tmp_path, _box()), unit="inch")  # type: ignore[arg-type]
+        prepare_mesh(_file(tmp_path, _box()), unit="inch")
 
 
 def test_winding_and_inversion_are_mended(tmp_path: Path) -> None:

@@ -254,7 +254,7 @@ def test_bad_settings_end_in_one_sentence() -> None:
     with pytest.raises(InputError, match="stature in metres"):
         BodyFitConfig(height_m=180.0)
     with pytest.raises(InputError, match="at least one vertex"):
-        PointTarget([], [], [0, 0, 1])  # type: ignore[arg-type]
+        PointTarget([], [], [0, 0, 1])
     fit = fit_body(random_person(0).keypoints, CAMERA, _model())
     with pytest.raises(InputError, match="vert"):
         refine_body(fit, [PointTarget(np.array([10**6]), np.ones(1), np.array([0, 0, 2.0]))])
