@@ -39,11 +39,15 @@ class SceneBody:
     """(F, 3)."""
     joints: FloatArray
     """(J, 3) metres, camera frame."""
+    landmarks: FloatArray | None = None
+    """(L, 3) metres, camera frame: where the fitted body has ``observation.keypoints``, in their order; None: unknown."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "verts", as_floats(self.verts, ("V", 3), "body verts"))
         object.__setattr__(self, "faces", as_ints(self.faces, ("F", 3), "body faces"))
         object.__setattr__(self, "joints", as_floats(self.joints, ("J", 3), "body joints"))
+        if self.landmarks is not None:
+            object.__setattr__(self, "landmarks", as_floats(self.landmarks, ("L", 3), "body landmarks"))
 
     @property
     def topology(self) -> str:
@@ -72,6 +76,19 @@ class SceneObject:
     """Licence of the mesh."""
     author: str = ""
     """Author of the mesh."""
+    alternatives: tuple[ObjectPose, ...] = ()
+    """Other poses that explain the photograph nearly as well, best first."""
+    alternative_energies: tuple[float, ...] = ()
+    """How much worse each of them is: its energy above the pose's, in squared sigmas. One per alternative, or none."""
+
+    def __post_init__(self) -> None:
+        energies = tuple(float(v) for v in as_floats(self.alternative_energies, ("N",), "alternative_energies"))
+        if energies and len(energies) != len(self.alternatives):
+            raise InputError(
+                f"{self.name} has {len(self.alternatives)} alternatives but {len(energies)} alternative_energies"
+            )
+        object.__setattr__(self, "alternatives", tuple(self.alternatives))
+        object.__setattr__(self, "alternative_energies", energies)
 
     @property
     def verts_cam(self) -> FloatArray:
@@ -82,6 +99,11 @@ class SceneObject:
     def mesh_cam(self) -> Mesh:
         """The mesh in the camera frame, at its fitted size."""
         return self.mesh.with_verts(self.verts_cam)
+
+    @property
+    def alternative_meshes_cam(self) -> tuple[Mesh, ...]:
+        """The mesh at each of the alternatives, camera frame."""
+        return tuple(self.mesh.with_verts(pose.apply(self.mesh.verts)) for pose in self.alternatives)
 
 
 @dataclass(frozen=True)
@@ -120,6 +142,13 @@ class Scene:
     def __post_init__(self) -> None:
         if not self.bodies:
             raise InputError("a scene holds at least one body")
+        points = self.observation.keypoints
+        for body in self.bodies:
+            if points is not None and body.landmarks is not None and len(body.landmarks) != len(points.xy):
+                raise InputError(
+                    f"a body has {len(body.landmarks)} landmarks, the photograph {len(points.xy)} keypoints: "
+                    "both must be the same ones in the same order"
+                )
         for pair in self.contacts:
             body, obj = self.bodies[pair.body_index], self.objects[pair.object_index]
             pair.body_contact.check_on(body.topology, len(body.verts), "the body")

@@ -49,6 +49,8 @@ CONVENTIONS = {
     "masks": "visible pixels only; stored as bits, row by row (numpy.packbits), of the photograph's height x width",
     "object_mask": "object_mask_k belongs to objects[k]",
     "scene.glb": "glTF axes: x right, y up, z backward, i.e. (x, -y, -z) of cam; metres; colours show contact",
+    "landmarks": "body_k_landmarks_cam: where body k has the keypoints of the photograph, in their order",
+    "alternatives": "other poses of the object, best first; energy_above_best in squared sigmas",
     "obj_files": "vertices in the frame cam, metres, in the order of scene.npz",
 }
 
@@ -146,16 +148,26 @@ def _body_to_json(body: SceneBody) -> dict[str, Any]:
         "num_verts": len(body.verts),
         "num_faces": len(body.faces),
         "num_joints": len(body.joints),
+        "num_landmarks": None if body.landmarks is None else len(body.landmarks),
     }
 
 
+def _pose_to_json(pose: ObjectPose) -> dict[str, Any]:
+    return {"R": pose.R.tolist(), "t": pose.t.tolist(), "s": pose.s}
+
+
 def _object_to_json(obj: SceneObject) -> dict[str, Any]:
+    energies = obj.alternative_energies or (None,) * len(obj.alternatives)
     return {
         "name": obj.name,
         "category": obj.category,
         "licence": obj.licence,
         "author": obj.author,
-        "pose": {"R": obj.pose.R.tolist(), "t": obj.pose.t.tolist(), "s": obj.pose.s},
+        "pose": _pose_to_json(obj.pose),
+        "alternatives": [
+            {**_pose_to_json(pose), "energy_above_best": energy}
+            for pose, energy in zip(obj.alternatives, energies, strict=True)
+        ],
         "mesh": {
             "name": obj.mesh.name,
             "topology": obj.mesh.topology,
@@ -192,6 +204,8 @@ def _scene_to_arrays(scene: Scene) -> Arrays:
         arrays[f"body_{k}_verts_cam"] = body.verts
         arrays[f"body_{k}_faces"] = _small_ints(body.faces)
         arrays[f"body_{k}_joints_cam"] = body.joints
+        if body.landmarks is not None:
+            arrays[f"body_{k}_landmarks_cam"] = body.landmarks
     for k, obj in enumerate(scene.objects):
         arrays[f"object_{k}_verts_obj"] = obj.mesh.verts
         arrays[f"object_{k}_faces"] = _small_ints(obj.mesh.faces)
@@ -250,12 +264,17 @@ def _observation_from(entry: dict[str, Any], arrays: Arrays, image: ByteArray, c
     )
 
 
+# Results from before `num_landmarks` and `alternatives` were written lack these keys; they read as "none".
+
+
 def _body_from(entry: dict[str, Any], k: int, arrays: Arrays) -> SceneBody:
+    has_landmarks = entry.get("num_landmarks") is not None
     return SceneBody(
         params=BodyParams(topology=str(entry["topology"]), **entry["params"]),
         verts=_array(arrays, f"body_{k}_verts_cam"),
         faces=_array(arrays, f"body_{k}_faces"),
         joints=_array(arrays, f"body_{k}_joints_cam"),
+        landmarks=_array(arrays, f"body_{k}_landmarks_cam") if has_landmarks else None,
     )
 
 
@@ -266,14 +285,22 @@ def _object_from(entry: dict[str, Any], k: int, arrays: Arrays) -> SceneObject:
         name=str(entry["mesh"]["name"]),
         colors=_array(arrays, f"object_{k}_colors") if entry["mesh"]["has_colors"] else None,
     )
+    others = entry.get("alternatives", [])
+    energies = [other["energy_above_best"] for other in others]
     return SceneObject(
         name=str(entry["name"]),
         category=str(entry["category"]),
         mesh=mesh,
-        pose=ObjectPose(entry["pose"]["R"], entry["pose"]["t"], entry["pose"]["s"]),
+        pose=_pose_from(entry["pose"]),
         licence=str(entry["licence"]),
         author=str(entry["author"]),
+        alternatives=tuple(_pose_from(other) for other in others),
+        alternative_energies=() if all(energy is None for energy in energies) else tuple(energies),
     )
+
+
+def _pose_from(entry: dict[str, Any]) -> ObjectPose:
+    return ObjectPose(entry["R"], entry["t"], entry["s"])
 
 
 def _pair_from(entry: dict[str, Any], k: int, arrays: Arrays) -> ScenePair:

@@ -47,7 +47,11 @@ def _mesh(rng: np.random.Generator, name: str, colored: bool) -> Mesh:
     return Mesh(_floats(rng, count, 3), faces, name, colors)
 
 
-def _body(rng: np.random.Generator, topology: str) -> SceneBody:
+def _pose(rng: np.random.Generator, scale: float = 1.0) -> ObjectPose:
+    return ObjectPose(Rotation.random(random_state=rng).as_matrix(), _floats(rng, 3), scale)
+
+
+def _body(rng: np.random.Generator, topology: str, landmarks: int | None = None) -> SceneBody:
     mesh = _mesh(rng, "body", False)
     sizes = {"global_orient": 3, "body_pose": 63, "left_hand_pose": 45, "right_hand_pose": 45, "transl": 3}
     params = BodyParams(
@@ -55,7 +59,8 @@ def _body(rng: np.random.Generator, topology: str) -> SceneBody:
         topology=topology,
         **{name: _floats(rng, size) for name, size in sizes.items()},
     )
-    return SceneBody(params, mesh.verts, mesh.faces, _floats(rng, 4, 3))
+    points = None if landmarks is None else _floats(rng, landmarks, 3)
+    return SceneBody(params, mesh.verts, mesh.faces, _floats(rng, 4, 3), points)
 
 
 def _observation(rng: np.random.Generator, num_masks: int, notes: tuple[str, ...], full: bool) -> Observation:
@@ -79,20 +84,31 @@ def _observation(rng: np.random.Generator, num_masks: int, notes: tuple[str, ...
 
 
 @st.composite
+def _objects(draw: st.DrawFn, rng: np.random.Generator) -> SceneObject:
+    energies = draw(st.lists(FLOAT, max_size=3))
+    others = tuple(_pose(rng, draw(st.floats(1e-3, 1e3))) for _ in energies)
+    return SceneObject(
+        draw(TEXT),
+        draw(TEXT),
+        _mesh(rng, draw(TEXT), draw(st.booleans())),
+        _pose(rng, draw(st.floats(1e-3, 1e3))),
+        draw(TEXT),
+        draw(TEXT),
+        others,
+        tuple(energies) if draw(st.booleans()) else (),
+    )
+
+
+@st.composite
 def scenes(draw: st.DrawFn) -> Scene:
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    bodies = tuple(_body(rng, draw(TEXT)) for _ in range(draw(st.integers(1, 2))))
-    objects = tuple(
-        SceneObject(
-            draw(TEXT),
-            draw(TEXT),
-            _mesh(rng, draw(TEXT), draw(st.booleans())),
-            ObjectPose(Rotation.random(random_state=rng).as_matrix(), _floats(rng, 3), draw(st.floats(1e-3, 1e3))),
-            draw(TEXT),
-            draw(TEXT),
-        )
-        for _ in range(draw(st.integers(0, 2)))
+    count = draw(st.integers(0, 2))
+    observation = _observation(rng, count, draw(st.lists(TEXT, max_size=2).map(tuple)), draw(st.booleans()))
+    seen = None if observation.keypoints is None else len(observation.keypoints.xy)
+    bodies = tuple(
+        _body(rng, draw(TEXT), draw(st.sampled_from([None, seen or 3]))) for _ in range(draw(st.integers(1, 2)))
     )
+    objects = tuple(draw(_objects(rng)) for _ in range(count))
     pairs = tuple(
         ScenePair(
             0,
@@ -109,7 +125,7 @@ def scenes(draw: st.DrawFn) -> Scene:
         max_leaves=6,
     )
     return Scene(
-        observation=_observation(rng, len(objects), draw(st.lists(TEXT, max_size=2).map(tuple)), draw(st.booleans())),
+        observation=observation,
         bodies=bodies,
         objects=objects,
         contacts=pairs,
@@ -265,6 +281,41 @@ def test_any_missing_part_of_the_header_ends_in_an_input_error(result: Path, key
     (result / "scene.json").write_text(json.dumps(header))
     with pytest.raises(InputError):
         load_scene(result)
+
+
+def test_results_from_before_landmarks_and_alternatives_are_read(result: Path) -> None:
+    header = _header(result)
+    del header["bodies"][0]["num_landmarks"]
+    del header["objects"][0]["alternatives"]
+    (result / "scene.json").write_text(json.dumps(header))
+    scene = load_scene(result)
+    assert scene.body.landmarks is None
+    assert scene.objects[0].alternatives == ()
+    assert scene.objects[0].alternative_energies == ()
+
+
+@pytest.mark.parametrize("value", [7, "text", [1], {"a": 1}, [{}], [{"R": 1, "t": 2, "s": 3}]])
+def test_damaged_alternatives_end_in_an_input_error(result: Path, value: Any) -> None:
+    header = _header(result)
+    header["objects"][0]["alternatives"] = value
+    (result / "scene.json").write_text(json.dumps(header))
+    with pytest.raises(InputError):
+        load_scene(result)
+
+
+def test_landmarks_must_be_those_of_the_photograph(result: Path) -> None:
+    scene = load_scene(result)
+    assert scene.observation.keypoints is not None
+    count = len(scene.observation.keypoints.xy)
+    replace(scene, bodies=(replace(scene.body, landmarks=np.zeros((count, 3))),))
+    with pytest.raises(InputError, match="same order"):
+        replace(scene, bodies=(replace(scene.body, landmarks=np.zeros((count + 1, 3))),))
+
+
+def test_each_alternative_has_its_energy_or_none_has(result: Path) -> None:
+    obj = load_scene(result).objects[0]
+    with pytest.raises(InputError, match="1 alternatives but 2"):
+        replace(obj, alternatives=(obj.pose,), alternative_energies=(1.0, 2.0))
 
 
 def _npz(members: dict[str, bytes]) -> bytes:
