@@ -262,7 +262,7 @@ def _flags(
     found = {
         "ambiguous": any(gap < config.ambiguous_energy for gap in gaps),
         "no contact": problem.contact is None,
-        "scale set by prior": spread > SCALE_UNSURE * sigma and sigma > 2e-3,
+        "scale set by prior": sigma > 2e-3 and (problem.contact is None or spread > SCALE_UNSURE * sigma),
         "covers the mask poorly": iou < POOR_IOU,
         "penetrates the body": depth_mm > DEEP_MM,
     }

@@ -1,0 +1,112 @@
+"""The region round a mask: distances, sub-pixel contour, what hides what."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from hoirecon.arrays import BoolArray, FloatArray
+from hoirecon.camera import Camera
+from hoirecon.errors import InputError
+from hoirecon.fitting.contour import (
+    BACKGROUND,
+    HIDING,
+    NOTHING_BEFORE,
+    VISIBLE,
+    make_region,
+    mask_contour,
+    signed_distance_cells,
+)
+from hoirecon.mesh import Mesh
+
+CAMERA = Camera.from_focal(300.0, 200, 150)
+# A wall 2.5 m away on the left of the picture stands for the person.
+WALL = Mesh(
+    np.array([[-2.0, -2, 2.5], [-0.1, -2, 2.5], [-0.1, 2, 2.5], [-2, 2, 2.5]]), np.array([[0, 1, 2], [0, 2, 3]])
+)
+
+
+def disc(radius: float, x: float = 100.3, y: float = 75.6, shape: tuple[int, int] = (150, 200)) -> BoolArray:
+    rows, cols = np.mgrid[: shape[0], : shape[1]] + 0.5
+    return np.asarray(np.hypot(cols - x, rows - y) < radius)
+
+
+def polygon_area(xy: FloatArray) -> float:
+    x, y = xy.T
+    return abs(float(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)))) / 2
+
+
+def test_distance_to_a_straight_border_is_exact() -> None:
+    mask = np.zeros((20, 30), dtype=bool)
+    mask[:, :12] = True
+    expected = np.broadcast_to(np.arange(30) + 0.5 - 12, mask.shape)
+    np.testing.assert_allclose(signed_distance_cells(mask), expected)
+
+
+def test_contour_of_a_disc_has_its_area_and_no_half_pixel_bias() -> None:
+    contour = mask_contour(disc(30.0))
+    assert polygon_area(contour) == pytest.approx(np.pi * 30**2, rel=0.01)
+    middle = (contour.min(0) + contour.max(0)) / 2
+    np.testing.assert_allclose(middle, [100.3, 75.6], atol=0.5)  # whole pixels: half a pixel at most
+
+
+def test_kinds_of_cells() -> None:
+    mask = disc(20.0)
+    person = np.zeros_like(mask)
+    person[:, :95] = True
+    region = make_region(mask & ~person, CAMERA, (person, WALL))
+    left, top = (region.camera.centre[0] - 100, region.camera.centre[1] - 75)
+    cells = torch.tensor([[105.0 + left, 75 + top], [92 + left, 75 + top], [105 + left, 45 + top]])
+    kind, _, _, front = region.lookup(cells)
+    assert kind.tolist() == [VISIBLE, HIDING, BACKGROUND]
+    assert front[1] == pytest.approx(2.5)
+    assert front[0] == front[2] == NOTHING_BEFORE
+    assert region.free_sides == (False, True, True, True)
+
+
+def test_beyond_the_edge_of_the_picture_nothing_is_known() -> None:
+    region = make_region(disc(20.0, x=5.0), CAMERA, (np.zeros((150, 200), dtype=bool), WALL))
+    outside = torch.tensor([[region.camera.centre[0] - 100 - 3, region.camera.centre[1]]])
+    kind, _, _, front = region.lookup(outside)
+    assert (int(kind), float(front)) == (HIDING, 0.0)
+    assert not region.free_sides[0]
+    at_edge = region.contour[:, 0] < region.camera.centre[0] - 100 + 1
+    assert (region.contour_front[at_edge] == 0).all()
+
+
+def test_lookup_gradient_is_the_derivative_of_its_value() -> None:
+    region = make_region(disc(20.0), CAMERA, (None, WALL), dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    cells = torch.rand(200, 2, generator=generator, dtype=torch.float64) * (region.cells + 20) - 10
+    step = 1e-6
+    off_grid = ((cells - 0.5).frac().abs() > 1e-3).all(1) & (cells.frac().abs() > 1e-3).all(1)  # kinks lie on the grid
+    cells = cells[off_grid]
+    gradient = region.lookup(cells)[2]
+    for axis in range(2):
+        move = torch.zeros(2, dtype=torch.float64)
+        move[axis] = step
+        slope = (region.lookup(cells + move)[1] - region.lookup(cells - move)[1]) / (2 * step)
+        torch.testing.assert_close(gradient[:, axis], slope, rtol=1e-6, atol=1e-6)
+
+
+def test_large_masks_are_averaged_down_to_the_same_geometry() -> None:
+    camera = Camera.from_focal(1200.0, 800, 600)
+    mask = disc(160.0, 400.0, 300.0, (600, 800))
+    fine = make_region(mask, camera, (None, WALL), max_cells=2000)
+    coarse = make_region(mask, camera, (None, WALL), max_cells=128)
+    assert coarse.cells == 128
+    assert coarse.px_per_cell == pytest.approx(fine.cells / 128)
+    point = torch.tensor([[0.02, 0.01, 1.0]])
+    ratio = fine.cells / 128
+    torch.testing.assert_close(coarse.project(point) * ratio, fine.project(point), rtol=1e-4, atol=1e-2)
+    here, there = coarse.lookup(coarse.project(point))[1], fine.lookup(fine.project(point))[1]
+    torch.testing.assert_close(here * ratio, there, rtol=0, atol=2.0)
+
+
+@pytest.mark.parametrize("pixels", [0, 5])
+def test_an_empty_mask_is_an_error(pixels: int) -> None:
+    mask = np.zeros((150, 200), dtype=bool)
+    mask[10, :pixels] = True
+    with pytest.raises(InputError, match=f"has {pixels} pixels"):
+        make_region(mask, CAMERA, (None, WALL))
