@@ -19,7 +19,7 @@ from hoirecon.arrays import ByteArray, FloatArray
 from hoirecon.camera import Camera
 from hoirecon.contact.geometric import GeometricConfig, GeometricContact
 from hoirecon.contact.protocols import ContactEstimate, ContactEstimator, ContactObject, PartPair
-from hoirecon.data.body import BodyModel, load_body
+from hoirecon.data.body import BodyModel, body_landmarks, load_body
 from hoirecon.data.objects import get_category, load_object, prepare_mesh
 from hoirecon.errors import InputError
 from hoirecon.fitting.body_fit import fit_body, refine_body
@@ -32,7 +32,7 @@ from hoirecon.perception.images import LoadedImage, read_image
 from hoirecon.perception.observe import observe
 from hoirecon.perception.protocols import MaskPrompt
 from hoirecon.perception.undistort import undistort
-from hoirecon.scene import Measure, Scene, SceneObject, ScenePair
+from hoirecon.scene import Measure, Scene, SceneBody, SceneObject, ScenePair
 
 if TYPE_CHECKING:
     from hoirecon.perception.protocols import PersonDetector, Segmenter
@@ -368,6 +368,8 @@ def _scene(
             found.pose,
             thing.licence,
             thing.author,
+            alternatives=tuple(other.pose for other in found.alternatives),
+            alternative_energies=tuple(other.energy - found.energy for other in found.alternatives),
         )
         for thing, found in zip(things, fits, strict=True)
     )
@@ -377,7 +379,7 @@ def _scene(
         flags += [f"{thing.name}: {text}" for text in (*estimate.flags, *found.flags)]
     return Scene(
         observation,
-        (fit.body,),
+        (_with_landmarks(fit, observation),),
         objects,
         pairs,
         measures=_measures(fit, things, fits, estimates, seconds),
@@ -385,6 +387,13 @@ def _scene(
         versions=versions(),
         config=asdict(config),
     )
+
+
+def _with_landmarks(fit: BodyFit, observation: Observation) -> SceneBody:
+    """The body with its landmarks in the order of the photograph's; views can draw them without the body model."""
+    assert observation.keypoints is not None  # the body was fitted to them
+    found = body_landmarks(fit.evidence.model, observation.keypoints.layout)
+    return replace(fit.body, landmarks=np.einsum("lk,lkc->lc", found.w, fit.body.verts[found.idx]))
 
 
 def _measures(

@@ -10,7 +10,6 @@ from PIL import Image
 
 from hoirecon.scene import Scene
 from hoirecon.views import overlay_picture, turntable_picture
-from hoirecon.views.folder import fitted_landmarks
 
 OUT = Path(__file__).resolve().parent.parent / "docs" / "pictures" / "demo.jpg"
 WIDTH = 1400
@@ -19,7 +18,7 @@ WIDTH = 1400
 def main(folder: Path) -> None:
     """Photograph, overlay and four sides of the scene, one above the other."""
     scene = Scene.load(folder)
-    rows = [overlay_picture(scene, fitted_landmarks(scene)), turntable_picture(scene, views=3)]
+    rows = [overlay_picture(scene), turntable_picture(scene, views=3)]
     scaled = [Image.fromarray(r).resize((WIDTH, round(r.shape[0] * WIDTH / r.shape[1]))) for r in rows]
     OUT.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.concatenate([np.asarray(r) for r in scaled])).save(OUT, quality=86)

@@ -14,7 +14,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "hoirecon.data": (),
     "hoirecon.contact": ("hoirecon.data",),
     "hoirecon.fitting": ("hoirecon.data", "hoirecon.contact"),
-    "hoirecon.views": ("hoirecon.data",),
+    "hoirecon.views": (),
 }
 """Room -> other rooms it may import. Every room may import the core types; the core imports no room."""
 

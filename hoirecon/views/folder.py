@@ -6,9 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from hoirecon.arrays import ByteArray, FloatArray
+from hoirecon.arrays import ByteArray
 from hoirecon.errors import require
 from hoirecon.files import atomic_file, atomic_folder
 from hoirecon.safe_io import write_png
@@ -83,7 +81,7 @@ def _draw(scene: Scene, bar: Any) -> dict[str, ByteArray]:
 
     surfaces = scene_surfaces(scene)
     makers: dict[str, Callable[[], ByteArray]] = {
-        "overlay": lambda: overlay_picture(scene, fitted_landmarks(scene), surfaces),
+        "overlay": lambda: overlay_picture(scene, surfaces),
         "contact": lambda: contact_picture(scene),
         "turntable": lambda: turntable_picture(scene, surfaces),
     }
@@ -93,22 +91,3 @@ def _draw(scene: Scene, bar: Any) -> dict[str, ByteArray]:
         drawn[name] = make()
         bar.update()
     return drawn
-
-
-def fitted_landmarks(scene: Scene) -> FloatArray | None:
-    """(L, 3) landmarks of the first body in the order of the detected ones, metres, frame ``cam``.
-
-    None where nothing is detected, or the body is not the free body (another model's regressors are not at hand here).
-    """
-    points = scene.observation.keypoints
-    if points is None:
-        return None
-    from hoirecon.data.body import body_landmarks, load_body
-    from hoirecon.data.body.landmarks import LAYOUTS
-
-    model = load_body()
-    if scene.body.topology != model.topology or points.layout not in LAYOUTS:
-        return None
-    regressor = body_landmarks(model, points.layout)
-    landmarks: FloatArray = np.einsum("lk,lkc->lc", regressor.w, scene.body.verts[regressor.idx])
-    return landmarks

@@ -28,18 +28,15 @@ MIN_CONFIDENCE = 0.3
 """Landmarks below this confidence are not drawn."""
 
 
-def overlay_picture(
-    scene: Scene, landmarks_cam: FloatArray | None = None, surfaces: Sequence[Surface] | None = None
-) -> ByteArray:
+def overlay_picture(scene: Scene, surfaces: Sequence[Surface] | None = None) -> ByteArray:
     """Draw the photograph beside the photograph under the fitted bodies and objects.
 
     White lines are the masks' outlines, coloured lines the fitted silhouettes (where nothing stands before
-    them); dots are detected landmarks, joined to where the fitted body has them.
+    them); dots are detected landmarks, joined to where the first body has them (if its ``landmarks`` are
+    known).
 
     Args:
         scene: what to draw.
-        landmarks_cam: (L, 3) the fitted body's landmarks in the order of the detected ones, metres, frame ``cam``; None
-            draws the detected ones alone.
         surfaces: what :func:`~hoirecon.views.look.scene_surfaces` gave, to not compute it twice.
 
     Returns:
@@ -60,10 +57,10 @@ def overlay_picture(
     pixel = scale * SUPERSAMPLE
     for mask in _masks(scene):
         draw_outlines(draw, outlines(mask, pixel), MASK_COLOR, SUPERSAMPLE + 1)
-    _draw_landmarks(draw, scene, landmarks_cam, pixel)
+    _draw_landmarks(draw, scene, pixel)
     blended = resize(np.asarray(page), width, height)
     panels = [("photograph", resize(seen.image, width, height)), ("fitted scene over it", blended)]
-    return sheet([panels], legend=_legend(scene, landmarks_cam))
+    return sheet([panels], legend=_legend(scene))
 
 
 def _masks(scene: Scene) -> list[Any]:
@@ -71,14 +68,14 @@ def _masks(scene: Scene) -> list[Any]:
     return ([] if person is None else [person]) + list(scene.observation.object_masks)
 
 
-def _draw_landmarks(draw: Any, scene: Scene, landmarks_cam: FloatArray | None, pixel: float) -> None:
+def _draw_landmarks(draw: Any, scene: Scene, pixel: float) -> None:
     points = scene.observation.keypoints
     if points is None:
         return
     sure = points.confidence >= MIN_CONFIDENCE
     found = points.xy * pixel
-    if landmarks_cam is not None and len(landmarks_cam) == len(found):
-        fitted = scene.camera.project(landmarks_cam) * pixel
+    if scene.body.landmarks is not None:
+        fitted = scene.camera.project(scene.body.landmarks) * pixel
         for k in np.flatnonzero(sure & np.isfinite(fitted).all(axis=1)):
             draw.line((*map(float, found[k]), *map(float, fitted[k])), fill=ink(FIT_COLOR), width=2 * SUPERSAMPLE)
             _dot(draw, fitted[k], 2.5 * SUPERSAMPLE, FIT_COLOR)
@@ -92,7 +89,7 @@ def _dot(draw: Any, centre: FloatArray, radius: float, color: FloatArray) -> Non
     draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=ink(color))
 
 
-def _legend(scene: Scene, landmarks_cam: FloatArray | None) -> list[LegendEntry]:
+def _legend(scene: Scene) -> list[LegendEntry]:
     names, colors = part_names(scene), part_colors(scene)
     entries = [LegendEntry(name, color) for name, color in zip(names, colors, strict=True)]
     entries.append(LegendEntry("fitted outline (in each one's colour)", stronger(colors[0]), "line"))
@@ -100,6 +97,6 @@ def _legend(scene: Scene, landmarks_cam: FloatArray | None) -> list[LegendEntry]
         entries.append(LegendEntry("mask of the photograph (white line)", from_hex("#c9c9c9"), "line"))
     if scene.observation.keypoints is not None:
         entries.append(LegendEntry("landmark found", SEEN_COLOR, "dot"))
-        if landmarks_cam is not None:
+        if scene.body.landmarks is not None:
             entries.append(LegendEntry("same landmark on the fitted body", FIT_COLOR, "dot"))
     return entries

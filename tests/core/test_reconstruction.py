@@ -82,10 +82,30 @@ def test_it_says_what_it_did(scene: Scene) -> None:
     assert any(name.startswith("seconds/") for name in scene.measures)
 
 
+def test_it_has_the_landmarks_of_the_fitted_body(scene: Scene) -> None:
+    """Drawn over the photograph they give the very error that the fit reports."""
+    points, landmarks = scene.observation.keypoints, scene.body.landmarks
+    assert points is not None
+    assert landmarks is not None
+    offset = np.linalg.norm(scene.camera.project(landmarks) - points.xy, axis=1)
+    inside = ((points.xy >= 0) & (points.xy <= [scene.camera.width, scene.camera.height])).all(axis=1)
+    used = (points.confidence >= QUICK.body.min_confidence) & inside
+    np.testing.assert_allclose(np.median(offset[used]), scene.measures["body/landmark_error"].value, rtol=1e-3)
+
+
+def test_runners_up_are_kept_best_first(scene: Scene) -> None:
+    thing = scene.objects[0]
+    assert len(thing.alternatives) == len(thing.alternative_energies)
+    assert list(thing.alternative_energies) == sorted(thing.alternative_energies)
+    assert all(energy >= 0 for energy in thing.alternative_energies)
+
+
 def test_it_is_saved_and_read_back(scene: Scene, tmp_path: Path) -> None:
     folder = scene.save(tmp_path / "out", pictures=False, report=False)
     again = Scene.load(folder)
     np.testing.assert_array_equal(again.body.verts, scene.body.verts)
+    np.testing.assert_array_equal(again.body.landmarks, scene.body.landmarks)
+    assert again.objects[0].alternative_energies == scene.objects[0].alternative_energies
     assert again.measures == scene.measures
 
 

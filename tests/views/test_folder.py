@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hoirecon.body_params import BodyParams
 from hoirecon.errors import InputError, MissingExtraError
-from hoirecon.scene import Scene, SceneBody
-from hoirecon.views.folder import fitted_landmarks, save_scene
+from hoirecon.scene import Scene
+from hoirecon.views.folder import save_scene
 
 ALWAYS = {"scene.json", "scene.npz", "photo.png", "scene.glb", "body.obj", "object_red_b_box_b.obj"}
 PICTURES = {"overlay.png", "contact.png", "turntable.png"}
@@ -86,19 +87,15 @@ def test_a_missing_extra_is_named_before_any_work(
     assert not names(tmp_path)
 
 
-def test_landmarks_of_the_free_body_are_found_and_others_left_out(scene: Scene) -> None:
-    pytest.importorskip("torch")
-    from hoirecon.data.body import body_landmarks, load_body
-
-    assert fitted_landmarks(scene) is None  # the toy's topology
-    model = load_body()
-    verts = np.asarray(model.rest_verts, dtype=np.float64)
-    faces = np.asarray(model.faces)
-    body = SceneBody(BodyParams.rest(topology=model.topology), verts, faces, np.zeros((1, 3)))
-    landmarks = fitted_landmarks(replace(scene, bodies=(body,), contacts=()))
-    assert landmarks is not None
-    regressor = body_landmarks(model, "blazepose33")
-    slow = [
-        sum(w * verts[i] for i, w in zip(*row, strict=True)) for row in zip(regressor.idx, regressor.w, strict=True)
-    ]
-    np.testing.assert_allclose(landmarks, slow, atol=1e-6)
+def test_saving_imports_neither_torch_nor_the_body_model(scene: Scene, tmp_path: Path) -> None:
+    """They cost seconds and half a gigabyte, and a saved scene says all by itself."""
+    pytest.importorskip("open3d")
+    pytest.importorskip("viser")
+    scene.save(tmp_path / "out", pictures=False, report=False)
+    code = (
+        "import sys; from hoirecon import Scene; Scene.load(sys.argv[1]).save(sys.argv[2]);"
+        "print(sorted({'torch', 'hoirecon.data'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "out"), str(tmp_path / "again")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout.strip() == "[]"

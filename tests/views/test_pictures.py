@@ -13,7 +13,7 @@ from hoirecon.scene import Scene
 from hoirecon.views.contact import contact_picture, object_directions, touched_side
 from hoirecon.views.ground import make_ground
 from hoirecon.views.look import all_points, body_contact, object_contact, part_names, scene_surfaces
-from hoirecon.views.overlay import SEEN_COLOR, overlay_picture
+from hoirecon.views.overlay import FIT_COLOR, SEEN_COLOR, overlay_picture
 from hoirecon.views.palette import contact_colors, to_bytes, to_oklab
 from hoirecon.views.turntable import turntable_picture, turntable_views
 
@@ -58,14 +58,17 @@ def test_landmarks_are_drawn_if_they_are_sure(scene: Scene) -> None:
     points = scene.observation.keypoints
     assert points is not None
     unsure = replace(points, confidence=np.full(33, 0.1))
-    with_dots = overlay_picture(scene, landmarks_cam=np.tile([0.0, 0, 3], (33, 1)))
+    fitted = replace(scene, bodies=(replace(scene.body, landmarks=np.tile([0.0, 0, 3], (33, 1))),))
+    with_dots = overlay_picture(fitted)
     without = overlay_picture(replace(scene, observation=replace(scene.observation, keypoints=unsure)))
 
-    def dots(picture: np.ndarray) -> int:
+    def dots(picture: np.ndarray, color: np.ndarray = SEEN_COLOR) -> int:
         panel = picture[28 + 29 : 28 + 29 + PANEL].astype(int)  # without title and legend
-        return int((np.abs(panel - to_bytes(SEEN_COLOR)).max(axis=2) < 12).sum())
+        return int((np.abs(panel - to_bytes(color)).max(axis=2) < 12).sum())
 
     assert dots(with_dots) > 33 * 5
+    assert dots(with_dots, FIT_COLOR) > 33 * 5  # a line from each dot to the body's
+    assert dots(overlay_picture(scene), FIT_COLOR) == 0
     assert dots(without) == 0
 
 
