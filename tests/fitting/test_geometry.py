@@ -222,6 +222,14 @@ def test_grid_of_a_box_is_the_closed_form_even_with_a_hole(hole: bool) -> None:
     assert error.mean() < 1e-3
 
 
+def test_a_box_without_two_of_its_sides_still_has_an_inside() -> None:
+    """Rays from two directions see no wall at all: those from the opposite directions outvote them."""
+    solid = trimesh.creation.box((0.4, 0.4, 0.4)).subdivide_to_size(0.1)
+    open_sides = (solid.face_normals[:, 0] < -0.9) | (solid.face_normals[:, 1] < -0.9)
+    grid = distance_grid(Mesh(solid.vertices, np.asarray(solid.faces)[~open_sides]), nodes=24)
+    assert float(grid.sample(torch.tensor([[0.01, 0.02, 0.03]]))[0]) < 0
+
+
 def test_overlapping_parts_are_inside_once() -> None:
     parts = [
         trimesh.creation.box((0.3, 0.3, 0.3), trimesh.transformations.translation_matrix((x, 0, 0))) for x in (0, 0.1)
