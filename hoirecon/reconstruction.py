@@ -18,14 +18,15 @@ import numpy as np
 from hoirecon.arrays import ByteArray, FloatArray
 from hoirecon.camera import Camera
 from hoirecon.contact.geometric import GeometricConfig, GeometricContact
-from hoirecon.contact.protocols import ContactEstimate, ContactEstimator, ContactObject, PartPair
+from hoirecon.contact.protocols import ContactEstimate, ContactEstimator, ContactObject
 from hoirecon.data.body import BodyModel, body_landmarks, load_body
 from hoirecon.data.objects import get_category, load_object, prepare_mesh
 from hoirecon.errors import InputError
 from hoirecon.fitting.body_fit import fit_body, refine_body
 from hoirecon.fitting.body_links import contact_lines, contact_links
-from hoirecon.fitting.body_types import BodyFit, BodyFitConfig, PointTarget
+from hoirecon.fitting.body_types import BodyFit, BodyFitConfig
 from hoirecon.fitting.object_fit import FitConfig, ObjectFit, ObjectToFit, fit_objects
+from hoirecon.fitting.reach import ReachConfig, held_way_round, reach_targets
 from hoirecon.mesh import Mesh
 from hoirecon.observation import Box, Observation
 from hoirecon.perception.images import LoadedImage, read_image
@@ -52,14 +53,12 @@ class ReconstructConfig:
     rounds: int = 1
     """How often the body is moved to the object it holds and the object fitted again; 0 leaves the body where its
     landmarks put it."""
-    reach_sigma_m: float = 0.02
-    """How exactly touching parts are brought to the object, metres."""
-    reach_limit_m: float = 0.3
-    """Parts farther than this from the object are not pulled to it: the contact is then more likely wrong."""
+    reach: ReachConfig = field(default_factory=ReachConfig)
+    """How the body is moved to the object."""
 
     def __post_init__(self) -> None:
-        if self.rounds < 0 or self.reach_sigma_m <= 0 or self.reach_limit_m <= 0:
-            raise InputError("rounds must be >= 0, reach_sigma_m and reach_limit_m positive")
+        if self.rounds < 0:
+            raise InputError(f"rounds must be 0 or more, got {self.rounds}")
 
 
 @dataclass(frozen=True)
@@ -190,6 +189,8 @@ class _Thing:
     name: str
     contact: ContactObject
     to_fit: ObjectToFit
+    symmetry: FloatArray
+    """(N, 3, 3) rotations under which it looks the same, the identity first."""
     licence: str = ""
     author: str = ""
 
@@ -242,7 +243,7 @@ def _thing(request: ObjectRequest) -> _Thing:
         size_prior=(log_ratio, obj.category.size_log_sigma),
         up_obj=_usual_up(obj.category.group),
     )
-    return _Thing(obj.category.name, ContactObject.of(obj), to_fit, obj.licence, obj.author)
+    return _Thing(obj.category.name, ContactObject.of(obj), to_fit, obj.symmetry.rotations(), obj.licence, obj.author)
 
 
 def _own_thing(request: ObjectRequest) -> _Thing:
@@ -252,9 +253,8 @@ def _own_thing(request: ObjectRequest) -> _Thing:
         category: str | None = get_category(request.name).name
     except InputError:
         category = None  # a name we do not know is fine when the mesh is given
-    return _Thing(
-        request.name, ContactObject.of_mesh(mesh, category), ObjectToFit(mesh, request.name, size_prior=(0.0, 0.1))
-    )
+    to_fit = ObjectToFit(mesh, request.name, size_prior=(0.0, 0.1))
+    return _Thing(request.name, ContactObject.of_mesh(mesh, category), to_fit, np.eye(3)[None])
 
 
 def _usual_up(group: str) -> tuple[float, float, float] | None:
@@ -295,7 +295,13 @@ def _fit_objects(
         objects = [replace(o, initial_rotations=_around(R)) for o, R in zip(objects, near, strict=True)]
         config = replace(config, rotations=0)
     contacts = [(e.body, e.object) for e in estimates]
-    return fit_objects(observation, fit.body, objects, contacts, config)
+    fits = fit_objects(observation, fit.body, objects, contacts, config)
+    parts = fit.evidence.model.parts
+    ways = [
+        held_way_round(fit.body.verts, parts, thing.contact, found.pose, estimate.pairs, thing.symmetry)
+        for thing, found, estimate in zip(things, fits, estimates, strict=True)
+    ]
+    return [replace(found, pose=pose) for found, pose in zip(fits, ways, strict=True)]
 
 
 def _around(R_cam_obj: FloatArray, degrees: float = 12.0) -> FloatArray:
@@ -315,35 +321,15 @@ def _reach(
     model: BodyModel,
     config: ReconstructConfig,
 ) -> BodyFit:
-    """Move the touching parts of the body to the object, as far as the landmarks let them."""
+    """Move the touching parts of the body to the objects, as far as the landmarks let them."""
     targets = [
         target
         for thing, found, estimate in zip(things, fits, estimates, strict=True)
-        for pair in estimate.pairs
-        if pair.probability > 0.5
-        for target in _target(fit, thing, found, pair, model, config)
+        for target in reach_targets(
+            fit.body.verts, model.parts, thing.contact, found.pose, estimate.pairs, config.reach
+        )
     ]
-    return refine_body(fit, targets) if targets else fit
-
-
-def _target(
-    fit: BodyFit, thing: _Thing, found: ObjectFit, pair: PartPair, model: BodyModel, config: ReconstructConfig
-) -> list[PointTarget]:
-    """Where a touching part should go: to the nearest point of the object's part, unless that is far away."""
-    from scipy.spatial import cKDTree
-
-    ids = model.parts.verts_of(pair.body_part)
-    part_verts = found.pose.apply(thing.contact.mesh.verts[thing.contact.part_verts(pair.object_part)])
-    verts = fit.body.verts[ids]
-    distance, nearest = cKDTree(part_verts).query(verts)
-    if distance.min() > config.reach_limit_m:
-        return []
-    # The middle of the touching side: the vertices nearest to the object, not the whole part, which is thick.
-    close = np.argsort(distance)[: max(5, len(ids) // 4)]
-    gap = (part_verts[nearest[close]] - verts[close]).mean(axis=0)
-    goal = verts[close].mean(axis=0) + gap
-    name = f"{pair.body_part} at {thing.name}"
-    return [PointTarget(ids[close], np.ones(len(close)), goal, config.reach_sigma_m, name)]
+    return refine_body(fit, targets)
 
 
 # ---------------------------------------------------------------------------------------------------------- the result

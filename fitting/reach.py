@@ -1,0 +1,123 @@
+"""Once the object is placed: where the parts of the body that touch it should go, and which way round it is held."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from hoirecon.arrays import FloatArray, IntArray
+from hoirecon.contact.protocols import ContactObject, PartPair
+from hoirecon.data.body.parts import BodyParts
+from hoirecon.errors import InputError
+from hoirecon.fitting.body_types import PointTarget
+from hoirecon.pose import ObjectPose
+
+
+@dataclass(frozen=True)
+class ReachConfig:
+    """Settings of :func:`reach_targets`."""
+
+    sigma_m: float = 0.02
+    """How exactly touching parts are brought to the object, metres."""
+    limit_m: float = 0.3
+    """Parts farther than this from the object are not pulled to it: the contact is then more likely wrong."""
+    probability: float = 0.5
+    """Pairs less sure than this pull nothing."""
+    closest: float = 0.25
+    """Share of a part's vertices, the nearest ones, that are meant to touch; the rest of the part is thickness."""
+
+    def __post_init__(self) -> None:
+        if not (self.sigma_m > 0 and self.limit_m > 0 and 0 < self.closest <= 1):
+            raise InputError("sigma_m and limit_m must be positive, and closest a share between 0 and 1")
+
+
+def reach_targets(
+    verts_cam: FloatArray,
+    parts: BodyParts,
+    obj: ContactObject,
+    pose: ObjectPose,
+    pairs: Sequence[PartPair],
+    config: ReachConfig | None = None,
+) -> list[PointTarget]:
+    """Where the touching parts of the body should go: each to the nearest points of the object's part.
+
+    Args:
+        verts_cam: (V, 3) posed body, metres.
+        parts: names of its parts.
+        obj: the object.
+        pose: where it is.
+        pairs: which part touches which.
+        config: settings.
+
+    Returns:
+        One target per pair that is sure and near enough; for :func:`~hoirecon.fitting.body_fit.refine_body`.
+    """
+    config = config or ReachConfig()
+    found = [
+        _target(verts_cam, parts.verts_of(pair.body_part), _part_verts(obj, pose, pair), pair, config)
+        for pair in pairs
+        if pair.probability > config.probability
+    ]
+    return [target for target in found if target is not None]
+
+
+def held_way_round(
+    verts_cam: FloatArray,
+    parts: BodyParts,
+    obj: ContactObject,
+    pose: ObjectPose,
+    pairs: Sequence[PartPair],
+    symmetry: FloatArray,
+) -> ObjectPose:
+    """The pose, among those that look the same, in which named parts lie nearest to what touches them.
+
+    A barbell looks the same end for end, and the fit cannot tell; but its left half is the one in the left hand.
+
+    Args:
+        verts_cam: (V, 3) posed body, metres.
+        parts: names of its parts.
+        obj: the object.
+        pose: one of the equivalent poses.
+        pairs: which part touches which.
+        symmetry: (N, 3, 3) rotations about the object frame's origin that leave the object looking the same, the
+            identity first.
+
+    Returns:
+        The given pose if nothing is better by more than a millimetre.
+    """
+    sure = [pair for pair in pairs if pair.object_part in obj.parts]
+    if not sure or len(symmetry) < 2:
+        return pose
+    poses = [ObjectPose(pose.R @ turn, pose.t, pose.s) for turn in symmetry]
+    costs = [_gap(verts_cam, parts, obj, candidate, sure) for candidate in poses]
+    best = int(np.argmin(costs))
+    return poses[best] if costs[best] < costs[0] - 1e-3 else pose
+
+
+def _gap(
+    verts_cam: FloatArray, parts: BodyParts, obj: ContactObject, pose: ObjectPose, pairs: Sequence[PartPair]
+) -> float:
+    """Mean distance of touching parts' middles, weighted by probability, metres."""
+    middles = [
+        np.linalg.norm(verts_cam[parts.verts_of(p.body_part)].mean(axis=0) - _part_verts(obj, pose, p).mean(axis=0))
+        for p in pairs
+    ]
+    return float(np.average(middles, weights=[p.probability for p in pairs]))
+
+
+def _part_verts(obj: ContactObject, pose: ObjectPose, pair: PartPair) -> FloatArray:
+    return pose.apply(obj.mesh.verts[obj.part_verts(pair.object_part)])
+
+
+def _target(
+    verts_cam: FloatArray, ids: IntArray, part_verts: FloatArray, pair: PartPair, config: ReachConfig
+) -> PointTarget | None:
+    distance, nearest = cKDTree(part_verts).query(verts_cam[ids])
+    if distance.min() > config.limit_m:
+        return None
+    close = np.argsort(distance)[: max(5, round(len(ids) * config.closest))]
+    goal = part_verts[nearest[close]].mean(axis=0)
+    return PointTarget(ids[close], np.ones(len(close)), goal, config.sigma_m, f"{pair.body_part} at {pair.object_part}")
