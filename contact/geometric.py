@@ -1,8 +1,9 @@
 """Contact without weights: from the posed body, the object's mask and what people typically do with such a thing.
 
 1. :mod:`hoirecon.contact.proximity` measures how the body lies to the mask in the image.
-2. :mod:`hoirecon.contact.interactions` weighs the category's typical interactions against one another and none.
-3. Here the winners' probability is laid on the vertices: on the side of each body part that can touch, falling off with
+2. :mod:`hoirecon.contact.placement` asks which of the parts one rigid object of about the usual size can touch at once.
+3. :mod:`hoirecon.contact.interactions` weighs the category's typical interactions against one another and none.
+4. Here the winners' probability is laid on the vertices: on the side of each body part that can touch, falling off with
    the distance to the object, and on the object's part that belongs to it.
 
 It is the default until the user gives a learned estimator, and a baseline for ever.
@@ -10,6 +11,7 @@ It is the default until the user gives a learned estimator, and a baseline for e
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,10 +27,12 @@ from hoirecon.contact.interactions import (
     ScoreConfig,
     group_of,
     look_at,
+    noise_of,
     part_probability,
     score_interactions,
     vertex_nearness,
 )
+from hoirecon.contact.placement import Claim, PlacementConfig, agreement, spread
 from hoirecon.contact.protocols import WHOLE, ContactEstimate, ContactObject, PartPair
 from hoirecon.contact.proximity import Proximity, measure
 from hoirecon.contact_map import ContactMap
@@ -49,6 +53,10 @@ class GeometricConfig:
 
     score: ScoreConfig = field(default_factory=ScoreConfig)
     """How interactions are weighed."""
+    placement: PlacementConfig = field(default_factory=PlacementConfig)
+    """How agreement in space is looked for."""
+    worth_placing: float = 0.02
+    """Interactions less probable than this by the image alone are not looked at in space, to save time."""
     vertex_sigma_m: float = 0.06
     """Fall-off within a part: a vertex so far (in the image) from the object than the part's nearest counts 0.6."""
     wrong_side: float = 0.15
@@ -97,10 +105,16 @@ class GeometricContact:
             InputError: the observation has no such object mask, or it is empty.
         """
         self._check(observation, body, object_index)
-        near = measure(body, observation.camera, observation.object_masks[object_index], observation.person_mask)
+        near = measure(
+            body,
+            observation.camera,
+            observation.object_masks[object_index],
+            observation.person_mask,
+            observation.occluders,
+        )
         nearness = vertex_nearness(near, self.config.score)
         views = self._views(nearness, near, body)
-        scores, found = self._happenings(views, body, obj)
+        scores, found = self._happenings(views, near, body, obj)
         pairs, parts = _pairs(found), _sums(found, 0)
         return ContactEstimate(
             body=self._on_body(parts, near, body, obj, pose),
@@ -155,23 +169,58 @@ class GeometricContact:
         }
 
     def _happenings(
-        self, views: Mapping[str, PartView], body: SceneBody, obj: ContactObject
+        self, views: Mapping[str, PartView], near: Proximity, body: SceneBody, obj: ContactObject
     ) -> tuple[dict[str, float], list[_Happening]]:
         """Probability of each interaction, and of each pair of parts in each interaction."""
-        interactions = obj.category.interactions if obj.category is not None else {}
-        if not interactions:
+        if obj.category is None or not obj.category.interactions:
             return self._generic(views)
-        size = obj.category.size_median if obj.category is not None else obj.mesh.diagonal
-        named = {name: [b for b, _ in pairs] for name, pairs in interactions.items()}
-        scores = score_interactions(named, views, size, _hips_flexed(body), self.config.score)
+        score, size, flexed = self.config.score, obj.category.size_median, _hips_flexed(body)
+        pairs = {
+            name: [p for p in dict.fromkeys(listed) if group_of(p[0]) in views and p[0] in self._parts.names]
+            for name, listed in obj.category.interactions.items()
+        }
+        named = {name: [b for b, _ in listed] for name, listed in pairs.items()}
+        by_image = score_interactions(named, views, size, flexed, score)
+        worth = [n for n, p in by_image.items() if n != NONE and p >= self.config.worth_placing]
+        fits = {n: self._in_space(pairs[n], near, body, obj) for n in worth if self.config.placement.rotations > 0}
+        voters = {name: _by_voter(fit) for name, fit in fits.items()}
+        scores = score_interactions(named, views, size, flexed, score, voters)
         return scores, [
             _Happening(
-                name, part, object_part, scores[name] * part_probability(views[group_of(part)], self.config.score)
+                name, b, o, scores[name] * part_probability(views[group_of(b)], score, fits.get(name, {}).get((b, o)))
             )
-            for name, pairs in interactions.items()
-            for part, object_part in dict.fromkeys(pairs)
-            if name in scores and group_of(part) in views
+            for name, listed in pairs.items()
+            for b, o in listed
+            if name in scores
         ]
+
+    def _in_space(
+        self, pairs: Sequence[Pair], near: Proximity, body: SceneBody, obj: ContactObject
+    ) -> dict[Pair, float]:
+        """How well each pair of one interaction agrees with the others, the mask and the usual size, 0 to 1."""
+        assert obj.category is not None
+        count = Counter(group_of(b) for b, _ in pairs)
+        claims = [self._claim(b, o, 1 / count[group_of(b)], body, obj) for b, o in pairs]
+        usual = float(np.log(obj.category.size_median / obj.mesh.extents.max()))
+        prior = (usual, obj.category.size_log_sigma)
+        fits = agreement(claims, obj.mesh, prior, near.seen_object, self.config.placement)
+        return dict(zip(pairs, fits.tolist(), strict=True))
+
+    def _claim(self, body_part: str, object_part: str, weight: float, body: SceneBody, obj: ContactObject) -> Claim:
+        most = self.config.placement.part_points
+        on_body, on_object = self._parts.verts_of(body_part), obj.part_verts(object_part)
+        on_body = on_body[spread(body.verts[on_body], most)]
+        on_object = on_object[spread(obj.mesh.verts[on_object], most)]
+        across, along = noise_of(body_part, self.config.score)
+        return Claim(
+            body.verts[on_body],
+            obj.mesh.verts[on_object],
+            across,
+            along,
+            body.mesh.vert_normals[on_body],
+            obj.mesh.vert_normals[on_object],
+            weight,
+        )
 
     def _generic(self, views: Mapping[str, PartView]) -> tuple[dict[str, float], list[_Happening]]:
         """Each part by itself, against the whole surface, where nothing is known about the object."""
@@ -306,6 +355,14 @@ def _sums(found: Sequence[_Happening], side: int) -> dict[str, float]:
     for (_, part), p in best.items():
         total[part] = min(total.get(part, 0.0) + p, 1.0)
     return total
+
+
+def _by_voter(fits: Mapping[Pair, float]) -> dict[str, float]:
+    """Voter -> mean agreement of its pairs."""
+    groups: dict[str, list[float]] = {}
+    for (part, _), fit in fits.items():
+        groups.setdefault(group_of(part), []).append(fit)
+    return {voter: float(np.mean(values)) for voter, values in groups.items()}
 
 
 def _hips_flexed(body: SceneBody) -> bool:

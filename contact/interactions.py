@@ -26,6 +26,8 @@ GENERIC_GROUPS = ("hand", "foot", "forearm", "buttock", "thigh_front", "thigh_ba
 
 HAND_MEMBERS = ("palm", "thumb", "index_finger", "middle_finger", "ring_finger", "pinky_finger")
 FOOT_MEMBERS = ("sole", "toes")
+NEIGHBOURS = ("upper_arm", "elbow", "forearm")
+"""Parts that lie before an object because the hand beside them does: their vote hardly adds to the hand's."""
 TRUNK = ("upper_back", "lower_back", "neck_back", "chest", "belly", "shoulder", "hip", "ear", "head", "face")
 
 
@@ -46,7 +48,19 @@ class ScoreConfig:
     unseen_ratio: float = 0.7
     """Likelihood ratio of a part outside the image: an interaction that needs it is a little less likely."""
     trunk_weight: float = 0.5
-    """Weight of the vote of parts of trunk and head, which neighbour one another, against that of a hand."""
+    """Weight of the vote of parts of trunk, head and arm, which neighbour one another, against that of a hand."""
+    misfit_cost: float = 2.0
+    """Cost of an interaction per unit of its voters' mean misfit in space: one size of object cannot be at all."""
+    misfit_floor: float = 0.08
+    """Agreement in space below which a part is taken for not touching at all."""
+    usual_fit: float = 0.75
+    """Agreement in space of parts that do touch, on average: noise makes it less than one."""
+    end_noise_m: tuple[float, float] = (0.05, 0.18)
+    """Noise of hands and feet across and along the line of sight, metres; along it a photograph says little."""
+    limb_noise_m: tuple[float, float] = (0.04, 0.10)
+    """The same for arms and legs."""
+    trunk_noise_m: tuple[float, float] = (0.04, 0.06)
+    """The same for trunk and head."""
     spread_sigma_m: float = 0.2
     """Parts farther apart than the object is large by so much cost half a unit, metres."""
     depth_trust: float = 0.5
@@ -117,6 +131,7 @@ def score_interactions(
     size_m: float,
     hips_flexed: bool,
     config: ScoreConfig,
+    fits: Mapping[str, Mapping[str, float]] | None = None,
 ) -> dict[str, float]:
     """Probability of each interaction and of :data:`NONE`; they sum to one.
 
@@ -125,14 +140,21 @@ def score_interactions(
         views: voter -> what is seen of it.
         size_m: longest extent of the object, metres.
         hips_flexed: whether the pose is a seated one.
+        config: weights and costs.
+        fits: interaction -> voter -> agreement in space with the interaction's other parts; interactions and voters
+            that are missing are taken to agree.
     """
     logits = {NONE: config.none_bonus}
     for rank, (name, parts) in enumerate(interactions.items()):
         voters = _voters(parts, views)
         if not voters:
             continue
-        votes = sum(share * _weight(v, config) * np.log(views[v].ratio) for v, share in voters.items())
+        weights = {v: share * _weight(v, config) for v, share in voters.items()}
+        fit = {v: (fits or {}).get(name, {}).get(v, config.usual_fit) for v in voters}
+        votes = sum(w * _vote(views[v].ratio, fit[v], config) for v, w in weights.items())
         logits[name] = float(votes) - config.rank_cost * rank - _excess_cost([views[v] for v in voters], size_m, config)
+        misfit = sum(w * -np.log(_relative(fit[v], config)) for v, w in weights.items()) / sum(weights.values())
+        logits[name] -= config.misfit_cost * float(misfit)
         if any("buttock" in p for p in parts) and not hips_flexed:
             logits[name] -= config.straight_cost
     top = max(logits.values())
@@ -141,10 +163,37 @@ def score_interactions(
     return {name: value / total for name, value in odds.items()}
 
 
-def part_probability(view: PartView, config: ScoreConfig) -> float:
-    """Probability that a part touches, given that its interaction goes on."""
+def part_probability(view: PartView, config: ScoreConfig, fit: float | None = None) -> float:
+    """Probability that a part touches, given that its interaction goes on.
+
+    Args:
+        view: how it lies to the mask.
+        config: weights.
+        fit: agreement in space with the interaction's other parts, 0 to 1; None if that was not looked at.
+    """
     odds = view.ratio * config.part_prior / (1 - config.part_prior)
+    if fit is not None:
+        odds *= _relative(fit, config) ** 2
     return odds / (1 + odds)
+
+
+def noise_of(voter: str, config: ScoreConfig) -> tuple[float, float]:
+    """Noise of a voter's place across and along the line of sight, metres."""
+    bare = voter.removeprefix("left_").removeprefix("right_")
+    if bare in ("hand", "foot", *HAND_MEMBERS, *FOOT_MEMBERS):
+        return config.end_noise_m
+    return config.trunk_noise_m if bare in TRUNK else config.limb_noise_m
+
+
+def _relative(fit: float, config: ScoreConfig) -> float:
+    """Agreement in space over that of parts that touch, from the floor to one."""
+    return float(np.clip((fit + config.misfit_floor) / (config.usual_fit + config.misfit_floor), 0.0, 1.0))
+
+
+def _vote(ratio: float, fit: float, config: ScoreConfig) -> float:
+    """Log-likelihood ratio; what speaks for contact in the image counts as far as it agrees in space."""
+    vote = float(np.log(ratio))
+    return vote * _relative(fit, config) if vote > 0 else vote
 
 
 def _voters(parts: Sequence[str], views: Mapping[str, PartView]) -> dict[str, float]:
@@ -163,7 +212,7 @@ def _voters(parts: Sequence[str], views: Mapping[str, PartView]) -> dict[str, fl
 
 def _weight(voter: str, config: ScoreConfig) -> float:
     bare = voter.removeprefix("left_").removeprefix("right_")
-    return config.trunk_weight if bare in TRUNK else 1.0
+    return config.trunk_weight if bare in (*TRUNK, *NEIGHBOURS) else 1.0
 
 
 def _excess_cost(views: Sequence[PartView], size_m: float, config: ScoreConfig) -> float:

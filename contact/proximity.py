@@ -13,6 +13,7 @@ import numpy as np
 
 from hoirecon.arrays import BoolArray, FloatArray, IntArray
 from hoirecon.camera import Camera
+from hoirecon.contact.placement import SeenObject
 from hoirecon.scene import SceneBody
 
 SKIN_M = 0.03
@@ -42,9 +43,17 @@ class Proximity:
     """Whether the body itself leaves the vertex visible."""
     towards_camera: FloatArray
     """Cosine between the vertex normal and the direction to the camera."""
+    seen_object: SeenObject
+    """The masks of the object and of what may hide it, in the small picture that was measured."""
 
 
-def measure(body: SceneBody, camera: Camera, mask: BoolArray, person_mask: BoolArray | None = None) -> Proximity:
+def measure(
+    body: SceneBody,
+    camera: Camera,
+    mask: BoolArray,
+    person_mask: BoolArray | None = None,
+    occluders: BoolArray | None = None,
+) -> Proximity:
     """Compare a body with an object's mask (H, W) of visible pixels.
 
     Args:
@@ -52,6 +61,7 @@ def measure(body: SceneBody, camera: Camera, mask: BoolArray, person_mask: BoolA
         camera: intrinsics of the mask.
         mask: at least one true pixel.
         person_mask: (H, W) visible pixels of the person; joined with the body's own outline.
+        occluders: (H, W) pixels of other things, behind which the object may go on.
     """
     from scipy.ndimage import distance_transform_edt
 
@@ -84,6 +94,9 @@ def measure(body: SceneBody, camera: Camera, mask: BoolArray, person_mask: BoolA
         on_mask=object_small[row, col] & (beyond == 0),
         seen=seen,
         towards_camera=np.einsum("vc,vc->v", normals, to_camera),
+        seen_object=SeenObject(
+            small, object_small, outline if occluders is None else outline | _resize(occluders, small) & ~object_small
+        ),
     )
 
 
