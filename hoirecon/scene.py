@@ -40,7 +40,7 @@ class SceneBody:
     joints: FloatArray
     """(J, 3) metres, camera frame."""
     landmarks: FloatArray | None = None
-    """(L, 3) metres, camera frame: where the fitted body has ``observation.keypoints``, in their order; None: unknown."""
+    """(L, 3) metres, camera frame: the body's own ``observation.keypoints``, in their order; None: unknown."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "verts", as_floats(self.verts, ("V", 3), "body verts"))

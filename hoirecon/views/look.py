@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from hoirecon.arrays import FloatArray
+from hoirecon.mesh import Mesh
 from hoirecon.scene import Scene
 from hoirecon.views.palette import body_color, contact_colors, object_color
 from hoirecon.views.surface import Surface, make_surface, with_ambient_light
@@ -29,6 +32,31 @@ def part_colors(scene: Scene) -> list[FloatArray]:
     """One (3,) colour per body, then per object."""
     bodies = [body_color(k) for k in range(len(scene.bodies))]
     return bodies + [object_color(k) for k in range(len(scene.objects))]
+
+
+@dataclass(frozen=True)
+class Ghost:
+    """Another pose that an object may have, shown only when asked for."""
+
+    name: str
+    """Such as ``barbell, pose 2``; the fitted pose is the first."""
+    object_index: int
+    mesh: Mesh
+    """In the frame ``cam``."""
+    color: FloatArray
+    """(3,) the colour of its object."""
+    energy: float | None
+    """Energy above the fitted pose's, in squared sigmas; None: unknown."""
+
+
+def ghosts(scene: Scene) -> list[Ghost]:
+    """All alternative poses of all objects, each object's best first."""
+    names, found = part_names(scene)[len(scene.bodies) :], []
+    for k, obj in enumerate(scene.objects):
+        energies = obj.alternative_energies or (None,) * len(obj.alternatives)
+        for rank, (mesh, energy) in enumerate(zip(obj.alternative_meshes_cam, energies, strict=True), 2):
+            found.append(Ghost(f"{names[k]}, pose {rank}", k, mesh, object_color(k), energy))
+    return found
 
 
 def body_contact(scene: Scene, index: int) -> FloatArray:
@@ -73,8 +101,13 @@ def scene_surfaces(scene: Scene, contact: bool = False, ambient: bool = True) ->
 
 
 def cautions(scene: Scene) -> list[str]:
-    """What a person should read before trusting the scene: its flags, then perception's notes, each once."""
-    return list(dict.fromkeys((*scene.flags, *scene.observation.notes)))
+    """What a person should read before trusting the scene, each once: its flags that are not mere :func:`remarks`."""
+    return [text for text in dict.fromkeys(scene.flags) if text not in scene.observation.notes]
+
+
+def remarks(scene: Scene) -> list[str]:
+    """What the scene rests on, as perception tells it (camera, detector's score, kind of mask), each once."""
+    return list(dict.fromkeys(scene.observation.notes))
 
 
 def all_points(scene: Scene) -> FloatArray:

@@ -40,7 +40,12 @@ def write_glb(scene: Scene, path: str | Path) -> None:
 
 
 def glb_bytes(
-    meshes: Sequence[Mesh], colors: Sequence[FloatArray], names: Sequence[str], T_new_cam: FloatArray, note: str
+    meshes: Sequence[Mesh],
+    colors: Sequence[FloatArray],
+    names: Sequence[str],
+    T_new_cam: FloatArray,
+    note: str,
+    opacity: float = 1.0,
 ) -> bytes:
     """Meshes as one binary glTF file.
 
@@ -53,17 +58,18 @@ def glb_bytes(
         names: one node name per mesh.
         T_new_cam: (4, 4) rigid motion to the axes of the file.
         note: written into the file's ``extras``.
+        opacity: below 1, what lies behind shines through.
     """
     import trimesh
 
     container = trimesh.Scene(metadata={"note": note})
     for mesh, color, name in zip(meshes, colors, names, strict=True):
-        container.add_geometry(_display_mesh(mesh, color, T_new_cam), node_name=name, geom_name=name)
+        container.add_geometry(_display_mesh(mesh, color, T_new_cam, opacity), node_name=name, geom_name=name)
     data: bytes = container.export(file_type="glb", include_normals=True)
     return data
 
 
-def _display_mesh(mesh: Mesh, color: FloatArray, T_new_cam: FloatArray) -> Any:
+def _display_mesh(mesh: Mesh, color: FloatArray, T_new_cam: FloatArray, opacity: float) -> Any:
     import trimesh
 
     per_vertex = np.broadcast_to(color, mesh.verts.shape)
@@ -76,10 +82,14 @@ def _display_mesh(mesh: Mesh, color: FloatArray, T_new_cam: FloatArray) -> Any:
     # A material of its own: glTF's default one is metal, and vertex colours are linear light there, not sRGB.
     shown.visual = trimesh.visual.TextureVisuals(
         material=trimesh.visual.material.PBRMaterial(
-            name="matte", metallicFactor=0.0, roughnessFactor=0.75, doubleSided=True
+            name="matte",
+            metallicFactor=0.0,
+            roughnessFactor=0.75,
+            doubleSided=opacity == 1,  # through a front, the backs behind it would only confuse
+            alphaMode="OPAQUE" if opacity == 1 else "BLEND",
         )
     )
-    alpha = np.full((len(rows), 1), 255, dtype=np.uint8)
+    alpha = np.full((len(rows), 1), round(255 * opacity), dtype=np.uint8)
     shown.visual.vertex_attributes["color"] = np.concatenate([to_bytes(to_linear(rows[:, 6:])), alpha], axis=1)
     return shown
 

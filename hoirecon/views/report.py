@@ -15,10 +15,10 @@ from hoirecon.arrays import ByteArray
 from hoirecon.scene import Measure, Scene
 from hoirecon.scene_io import CONVENTIONS, plain
 from hoirecon.views.canvas import over, resize
-from hoirecon.views.look import cautions, part_colors, part_names
+from hoirecon.views.look import Ghost, cautions, ghosts, part_colors, part_names, remarks
 from hoirecon.views.palette import to_bytes
 from hoirecon.views.report_style import SCRIPT, STYLE
-from hoirecon.views.scene3d import offline_page
+from hoirecon.views.scene3d import node, offline_page
 
 JPEG_QUALITY = 88
 PHOTO_SIDE = 1000
@@ -88,19 +88,36 @@ def _top(scene: Scene) -> str:
     image = scene.observation.image
     scale = min(1.0, PHOTO_SIDE / max(image.shape[:2]))
     photo = resize(image, max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    swatches = "".join(
-        f'<span class=key><i style="background:{_css(color)}"></i>{escape(name)}</span>'
-        for name, color in zip(part_names(scene), part_colors(scene), strict=True)
-    )
     return (
         f'<section class=top><figure><img class=photo alt="the photograph" src="{_jpeg(photo)}">'
         "<figcaption>the photograph</figcaption></figure>"
         "<figure class=view><div class=tabs role=tablist>"
         "<button data-view=parts aria-selected=true>parts</button><button data-view=contact>contact</button>"
-        f"<span class='legend parts'>{swatches}</span>{_contact_legend()}</div>"
+        f"{_contact_legend()}</div>{_switches(scene)}"
         '<iframe id=scene title="the scene in 3D"></iframe>'
         "<figcaption>drag to turn, wheel to come nearer, right-drag to move</figcaption></figure></section>"
     )
+
+
+def _switches(scene: Scene) -> str:
+    """A box for each part, and one for each other pose that an object may have."""
+    parts = zip(part_names(scene), part_colors(scene), strict=True)
+    boxes = [_switch(name, name, color, "part", "shown in 3D") for name, color in parts]
+    others = [_switch(g.name, ghost_label(g), g.color, "ghost", "another pose that was found") for g in ghosts(scene)]
+    return f"<div class=switches>{''.join(boxes + others)}</div>"
+
+
+def _switch(name: str, label: str, color: Any, kind: str, hint: str) -> str:
+    return (
+        f'<label class="key {kind}" title="{hint}"><input type=checkbox{" checked" * (kind == "part")} '
+        f'data-node="{escape(node(name))}">'
+        f'<i style="background:{_css(color)}"></i>{escape(label)}</label>'
+    )
+
+
+def ghost_label(ghost: Ghost) -> str:
+    """What to call another pose of an object, with its energy above the fitted pose's."""
+    return ghost.name if ghost.energy is None else f"{ghost.name} (+{ghost.energy:.1f})"
 
 
 def _contact_legend() -> str:
@@ -114,8 +131,12 @@ def _contact_legend() -> str:
 
 
 def _warnings(scene: Scene) -> str:
-    lines = [f"<li>{escape(text)}</li>" for text in cautions(scene)]
-    return f"<section class=flags><h2>Before you trust it</h2><ul>{''.join(lines)}</ul></section>" if lines else ""
+    return _list("flags", "Before you trust it", cautions(scene)) + _list("rests", "What it rests on", remarks(scene))
+
+
+def _list(kind: str, title: str, texts: Sequence[str]) -> str:
+    lines = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    return f"<section class='notes {kind}'><h2>{title}</h2><ul>{lines}</ul></section>" if texts else ""
 
 
 def _figure(caption: str, picture: ByteArray) -> str:
@@ -149,15 +170,32 @@ def _tables(scene: Scene) -> str:
     conventions = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in CONVENTIONS.items())
     config = escape(json.dumps(plain(scene.config, "config"), indent=1, ensure_ascii=False))
     return (
-        "<section class=cols>"
-        + _table("Measures", ("what", "value", "unit", "meaning"), measures)
+        f"<section class=cols><div>{_table('Measures', ('what', 'value', 'unit', 'meaning'), measures)}</div><div>"
         + _table("Objects", ("name", "category", "size cm", "scale", "depth m", "licence", "author"), objects)
+        + _table("Other poses that objects may have", _OTHERS, _others(scene))
         + _table("Camera", ("", "", ""), camera)
         + _table("Versions", ("", ""), list(scene.versions.items()))
-        + "</section>"
+        + "</div></section>"
         + f"<details><summary>Settings of the run</summary><pre>{config}</pre></details>"
         + f"<details><summary>Frames, axes and units</summary><dl>{conventions}</dl></details>"
     )
+
+
+_OTHERS = ("pose", "energy above the best", "moved cm", "turned deg", "scale")
+
+
+def _others(scene: Scene) -> list[tuple[str, ...]]:
+    """A row per other pose: its energy above the fitted pose's, and where it is as seen from there."""
+    rows: list[tuple[str, ...]] = []
+    poses = [pose for obj in scene.objects for pose in obj.alternatives]
+    for ghost, pose in zip(ghosts(scene), poses, strict=True):
+        fitted = scene.objects[ghost.object_index]
+        moved = np.linalg.norm(ghost.mesh.verts.mean(axis=0) - fitted.verts_cam.mean(axis=0))
+        cosine = (np.trace(pose.R @ fitted.pose.R.T) - 1) / 2
+        turned = np.rad2deg(np.arccos(np.clip(cosine, -1, 1)))
+        worse = "" if ghost.energy is None else f"{ghost.energy:.1f}"
+        rows.append((ghost.name, worse, f"{100 * moved:.1f}", f"{turned:.0f}", f"{pose.s:.3f}"))
+    return rows
 
 
 def _table(title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -20,7 +20,7 @@ from hoirecon.errors import require
 from hoirecon.scene import Scene
 from hoirecon.views.canvas import ink, resize
 from hoirecon.views.framing import UP_CAM, bounding_ball, raised, turned
-from hoirecon.views.look import all_points, part_colors, part_contacts, part_names
+from hoirecon.views.look import all_points, ghosts, part_colors, part_contacts, part_names
 from hoirecon.views.meshes import glb_bytes, scene_meshes
 from hoirecon.views.palette import INK_SOFT, contact_colors
 
@@ -28,8 +28,13 @@ PHOTO_SIDE = 512
 """Longer side, pixels, of the photograph shown in the camera's frustum."""
 BACKDROP = 1.15
 """Depth of the plane that carries the photograph, in depths of the farthest point."""
+GHOST_OPACITY = 0.45
 START_TURN_DEG = 28.0
 START_ELEVATION_DEG = 14.0
+
+# The client's orange note that the browser draws in software covers a quarter of the view, and who opens a page of
+# results can do nothing about it. Its red notes (no WebGL at all, browser too old) stay.
+_STYLE = '.mantine-Notification-root[style*="orange"]{display:none!important}'
 
 
 @contextlib.contextmanager
@@ -51,8 +56,27 @@ def add_parts(server: Any, scene: Scene, contact: bool, root: str = "") -> list[
     handles = []
     for mesh, color, name in zip(scene_meshes(scene), colors, part_names(scene), strict=True):
         data = glb_bytes([mesh], [color], ["mesh"], np.eye(4), "OpenCV camera frame")
-        handles.append(server.scene.add_glb(f"{root}/{_node(name)}", data))
+        handles.append(server.scene.add_glb(f"{root}{node(name)}", data))
     return handles
+
+
+def add_ghosts(server: Any, scene: Scene) -> list[Any]:
+    """Add the other poses of the objects, translucent and hidden; returns one handle for each of ``ghosts``."""
+    handles = []
+    for ghost in ghosts(scene):
+        data = glb_bytes([ghost.mesh], [ghost.color], ["mesh"], np.eye(4), "OpenCV camera frame", GHOST_OPACITY)
+        handles.append(server.scene.add_glb(node(ghost.name), data, visible=False, cast_shadow=False))
+    return handles
+
+
+def node(name: str) -> str:
+    """Name of a part's node in the 3D view.
+
+    Example:
+        >>> node("helmet/full_face")
+        '/helmet-full_face'
+    """
+    return "/" + (name.replace("/", "-").strip() or "part")
 
 
 def add_surroundings(server: Any, scene: Scene) -> tuple[Any, Any]:
@@ -107,7 +131,7 @@ def photo_backdrop(scene: Scene) -> bytes:
     pixels = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float64)
     verts = scene.camera.unproject(pixels, np.full(4, depth))
     material = trimesh.visual.material.PBRMaterial(
-        emissiveTexture=Image.fromarray(_small_photo(scene)),
+        emissiveTexture=Image.open(io.BytesIO(_jpeg(_small_photo(scene)))),  # trimesh keeps an image's format
         emissiveFactor=[1.0, 1.0, 1.0],
         baseColorFactor=[0, 0, 0, 255],
         metallicFactor=0.0,
@@ -120,6 +144,14 @@ def photo_backdrop(scene: Scene) -> bytes:
     plane.visual = trimesh.visual.TextureVisuals(uv=uv, material=material)
     data: bytes = trimesh.Scene([plane]).export(file_type="glb")
     return data
+
+
+def _jpeg(image: ByteArray) -> bytes:
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "JPEG", quality=95)
+    return stream.getvalue()
 
 
 def start_view(scene: Scene) -> tuple[FloatArray, FloatArray]:
@@ -143,16 +175,13 @@ def offline_page(scene: Scene, contact: bool) -> str:
     with quiet_server() as server:
         add_surroundings(server, scene)
         add_parts(server, scene, contact)
+        add_ghosts(server, scene)
         set_start_view(server, scene)
         page: str = server.scene.as_html()
-    return page
+    return page.replace("</head>", f"<style>{_STYLE}</style></head>", 1)
 
 
 def _small_photo(scene: Scene) -> ByteArray:
     image = scene.observation.image
     scale = min(1.0, PHOTO_SIDE / max(image.shape[:2]))
     return resize(image, max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-
-
-def _node(name: str) -> str:
-    return name.replace("/", "-").strip() or "part"

@@ -12,9 +12,9 @@ import numpy as np
 
 from hoirecon.errors import InputError
 from hoirecon.scene import Scene
-from hoirecon.views.look import cautions, part_names
-from hoirecon.views.report import number
-from hoirecon.views.scene3d import add_parts, add_surroundings, quiet_server, set_start_view
+from hoirecon.views.look import cautions, ghosts, part_names, remarks
+from hoirecon.views.report import ghost_label, number
+from hoirecon.views.scene3d import add_ghosts, add_parts, add_surroundings, quiet_server, set_start_view
 
 STYLES = ("parts", "contact")
 
@@ -37,8 +37,8 @@ class LiveView:
 def view_scene(scene: Scene, port: int = 8080, block: bool = True, host: str = "127.0.0.1") -> LiveView:
     """Serve a scene for looking at it from all sides. Needs the extra ``viewer``.
 
-    The panel shows or hides each body and object, the ground and the photograph, colours by part or by contact
-    probability, and can look from where the photograph was taken.
+    The panel shows or hides each body and object, the objects' other poses (hidden at first), the ground and the
+    photograph, colours by part or by contact probability, and can look from where the photograph was taken.
 
     Args:
         scene: what to show.
@@ -91,6 +91,8 @@ def _build(server: Any, scene: Scene) -> None:
     set_start_view(server, scene)
     style = server.gui.add_dropdown("colours", STYLES, initial_value="parts")
     boxes = [server.gui.add_checkbox(name, initial_value=True) for name in part_names(scene)]
+    for ghost, handle in zip(ghosts(scene), add_ghosts(server, scene), strict=True):
+        _bind(server.gui.add_checkbox(ghost_label(ghost), initial_value=False), handle)
     for label, handle in (("photograph", photo), ("ground", ground)):
         _bind(server.gui.add_checkbox(label, initial_value=True), handle)
     lock = threading.Lock()  # viser calls back from a pool of threads
@@ -128,6 +130,7 @@ def _from_photo(client: Any, scene: Scene) -> None:
 def _facts(scene: Scene) -> str:
     lines = [f"**{_plain_text(name)}**: {number(m)} {m.unit}" for name, m in scene.measures.items()]
     lines += [f"⚠ {_plain_text(text)}" for text in cautions(scene)]
+    lines += [_plain_text(text) for text in remarks(scene)]
     return "\n\n".join(lines)
 
 

@@ -32,6 +32,7 @@ def toy_scene(**changes: Any) -> Scene:
     box = trimesh.creation.box([0.3, 0.3, 0.3])
     mesh = Mesh(np.array(box.vertices), np.array(box.faces), "box")
     pose = ObjectPose(np.eye(3), np.array([0.4, 0.2, 2.9]), 1.0)
+    other = ObjectPose(np.diag([-1.0, 1.0, -1.0]), np.array([0.4, 0.5, 2.9]), 1.1)
     near = np.clip(1 - np.abs(body.verts - pose.t).max(axis=1) / 0.5, 0, 1)
     pair = ScenePair(
         0,
@@ -50,7 +51,7 @@ def toy_scene(**changes: Any) -> Scene:
     scene = {
         "observation": observation,
         "bodies": (body,),
-        "objects": (SceneObject("red <b>box</b>", "box", mesh, pose, "CC0-1.0", "nobody & co"),),
+        "objects": (SceneObject("red <b>box</b>", "box", mesh, pose, "CC0-1.0", "nobody & co", (other,), (2.5,)),),
         "contacts": (pair,),
         "measures": {"landmark error": Measure(3.14159, "px", "median")},
         "flags": ("the focal length is <i>assumed</i>",),

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoirecon.scene import Scene
-from hoirecon.views.look import cautions
-from hoirecon.views.report import _warnings, common_start, report_page
+from hoirecon.views.look import cautions, ghosts, remarks
+from hoirecon.views.report import _warnings, common_start, ghost_label, report_page
 
 pytest.importorskip("viser", reason="the page needs the extra 'viewer'")
 
@@ -63,12 +63,31 @@ def test_names_and_flags_are_text_not_markup(outline: Outline) -> None:
     assert "nobody & co" in outline.text
 
 
-def test_a_caution_stands_once(make_scene: Callable[..., Scene]) -> None:
-    scene = make_scene(flags=("look twice", "second"))
-    noted = replace(scene, observation=scene.observation.replace(notes=("look twice", "third")))
-    assert cautions(noted) == ["look twice", "second", "third"]
-    assert _warnings(noted).count("<li>") == 3
+def test_cautions_and_remarks_stand_once_and_apart(make_scene: Callable[..., Scene]) -> None:
+    scene = make_scene(flags=("camera: given", "look twice", "look twice", "second"))
+    noted = replace(scene, observation=scene.observation.replace(notes=("camera: given", "third")))
+    assert cautions(noted) == ["look twice", "second"]
+    assert remarks(noted) == ["camera: given", "third"]
+    before, after = _warnings(noted).split("What it rests on")
+    assert "Before you trust it" in before
+    assert (before.count("<li>"), after.count("<li>")) == (2, 2)
     assert _warnings(make_scene(flags=())) == ""
+
+
+def test_other_poses_are_listed_and_hidden_at_first(page: str, outline: Outline) -> None:
+    for text in ("red <b>box</b>, pose 2 (+2.5)", "Other poses that objects may have", "30.0", "180", "1.100"):
+        assert text in outline.text  # moved 30 cm down, turned by half a turn, a tenth larger
+    boxes = re.findall(r"<input type=checkbox[^>]*>", page)
+    assert [" checked" in box for box in boxes] == [True, True, False]
+    assert 'data-node="/red &lt;b&gt;box&lt;-b&gt;, pose 2"' in boxes[2]
+
+
+def test_a_pose_without_energy_has_no_number(make_scene: Callable[..., Scene]) -> None:
+    scene = make_scene()
+    bare = replace(scene, objects=(replace(scene.objects[0], alternative_energies=()),))
+    (ghost,) = ghosts(bare)
+    assert ghost_label(ghost) == "red <b>box</b>, pose 2"
+    np.testing.assert_array_equal(ghost.mesh.verts, bare.objects[0].alternatives[0].apply(bare.objects[0].mesh.verts))
 
 
 def test_numbers_have_units(outline: Outline) -> None:

@@ -157,10 +157,15 @@ def coloured(picture: np.ndarray) -> bool:
     return bool(warm.mean() > 0.01 and cool.mean() > 0.01 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 100)
 
 
+def warm(picture: np.ndarray) -> float:
+    """Share of clearly warm pixels."""
+    return float((picture[..., 0].astype(int) - picture[..., 2] > 25).mean())
+
+
 def test_a_browser_shows_the_scene_offline(scene: Scene, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     path.write_text(report_page(scene), encoding="utf-8")
-    with Browser(tmp_path / "profile", 640, 480) as browser:
+    with Browser(tmp_path / "profile", 640, 640) as browser:
         browser.open(path)
         browser.run("document.getElementById('scene').scrollIntoView({block:'start'})")
         box = browser.run("JSON.stringify(document.getElementById('scene').getBoundingClientRect())")
@@ -169,6 +174,26 @@ def test_a_browser_shows_the_scene_offline(scene: Scene, tmp_path: Path) -> None
         assert coloured(shown), f"the view stayed empty: {box}"
         assert not browser.errors
         assert browser.requests == [path.resolve().as_uri()]
+
+
+def test_the_boxes_show_and_hide_parts_and_the_clients_note_is_gone(scene: Scene, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(report_page(scene), encoding="utf-8")
+    with Browser(tmp_path / "profile", 640, 640) as browser:
+        browser.open(path)
+        browser.run("document.getElementById('scene').scrollIntoView({block:'start'})")
+        shown = browser.wait_for(coloured)
+        assert coloured(shown)
+        assert browser.run("boxes.map(box => box.disabled).join()") == "false,false,false"
+        browser.run("for (const box of boxes.slice(0, 2)) box.click()")  # body and box off
+        empty = browser.wait_for(lambda picture: warm(picture) < 0.001)
+        assert warm(empty) < 0.001 < 0.01 < warm(shown)
+        browser.run("boxes[2].click()")  # the other pose on
+        assert warm(browser.wait_for(lambda picture: warm(picture) > 0.005)) > 0.005
+        notes = "document.getElementById('scene').contentDocument.querySelectorAll('.mantine-Notification-root')"
+        hidden = browser.run(f"[...{notes}].map(note => note.innerText + getComputedStyle(note).display).join()")
+        assert hidden == "" or (hidden.startswith("Software WebGL") and hidden.endswith("none")), hidden
+        assert not browser.errors
 
 
 def test_the_browser_tells_of_requests_and_errors(tmp_path: Path) -> None:

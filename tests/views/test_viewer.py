@@ -94,6 +94,10 @@ def test_boxes_show_and_hide(scene: Scene) -> None:
         assert len(parts) == 2
         assert all(handles[name].visible for name in parts)
         assert not any(h.visible for name, h in handles.items() if name.startswith("/contact/"))
+        other = handles["/red <b>box<-b>, pose 2"]
+        (box,) = [h for h in view.server.gui._gui_input_handle_from_uuid.values() if "pose 2" in h.label]
+        assert not other.visible
+        assert not box.value
     finally:
         view.stop()
 
