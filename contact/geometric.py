@@ -31,6 +31,7 @@ from hoirecon.contact.interactions import (
     part_probability,
     score_interactions,
     vertex_nearness,
+    voter_weight,
 )
 from hoirecon.contact.placement import Claim, PlacementConfig, agreement, spread
 from hoirecon.contact.protocols import WHOLE, ContactEstimate, ContactObject, PartPair
@@ -200,7 +201,8 @@ class GeometricContact:
         """How well each pair of one interaction agrees with the others, the mask and the usual size, 0 to 1."""
         assert obj.category is not None
         count = Counter(group_of(b) for b, _ in pairs)
-        claims = [self._claim(b, o, 1 / count[group_of(b)], body, obj) for b, o in pairs]
+        weights = {v: voter_weight(v, self.config.score) / n for v, n in count.items()}
+        claims = [self._claim(b, o, weights[group_of(b)], body, obj) for b, o in pairs]
         usual = float(np.log(obj.category.size_median / obj.mesh.extents.max()))
         prior = (usual, obj.category.size_log_sigma)
         fits = agreement(claims, obj.mesh, prior, near.seen_object, self.config.placement)
@@ -211,14 +213,15 @@ class GeometricContact:
         on_body, on_object = self._parts.verts_of(body_part), obj.part_verts(object_part)
         on_body = on_body[spread(body.verts[on_body], most)]
         on_object = on_object[spread(obj.mesh.verts[on_object], most)]
-        across, along = noise_of(body_part, self.config.score)
+        noise, depth_noise = noise_of(body_part, self.config.score)
         return Claim(
             body.verts[on_body],
             obj.mesh.verts[on_object],
-            across,
-            along,
+            noise,
+            depth_noise,
             body.mesh.vert_normals[on_body],
             obj.mesh.vert_normals[on_object],
+            group_of(body_part),
             weight,
         )
 

@@ -49,14 +49,14 @@ class ScoreConfig:
     """Likelihood ratio of a part outside the image: an interaction that needs it is a little less likely."""
     trunk_weight: float = 0.5
     """Weight of the vote of parts of trunk, head and arm, which neighbour one another, against that of a hand."""
-    misfit_cost: float = 2.0
+    misfit_cost: float = 1.0
     """Cost of an interaction per unit of its voters' mean misfit in space: one size of object cannot be at all."""
     misfit_floor: float = 0.08
     """Agreement in space below which a part is taken for not touching at all."""
     usual_fit: float = 0.75
     """Agreement in space of parts that do touch, on average: noise makes it less than one."""
-    end_noise_m: tuple[float, float] = (0.05, 0.18)
-    """Noise of hands and feet across and along the line of sight, metres; along it a photograph says little."""
+    end_noise_m: tuple[float, float] = (0.05, 0.25)
+    """Noise of hands and feet, and of their depth, of which a photograph says little, metres."""
     limb_noise_m: tuple[float, float] = (0.04, 0.10)
     """The same for arms and legs."""
     trunk_noise_m: tuple[float, float] = (0.04, 0.06)
@@ -149,7 +149,7 @@ def score_interactions(
         voters = _voters(parts, views)
         if not voters:
             continue
-        weights = {v: share * _weight(v, config) for v, share in voters.items()}
+        weights = {v: share * voter_weight(v, config) for v, share in voters.items()}
         fit = {v: (fits or {}).get(name, {}).get(v, config.usual_fit) for v in voters}
         votes = sum(w * _vote(views[v].ratio, fit[v], config) for v, w in weights.items())
         logits[name] = float(votes) - config.rank_cost * rank - _excess_cost([views[v] for v in voters], size_m, config)
@@ -210,7 +210,8 @@ def _voters(parts: Sequence[str], views: Mapping[str, PartView]) -> dict[str, fl
     return weights
 
 
-def _weight(voter: str, config: ScoreConfig) -> float:
+def voter_weight(voter: str, config: ScoreConfig) -> float:
+    """How much a voter's vote counts against that of a hand."""
     bare = voter.removeprefix("left_").removeprefix("right_")
     return config.trunk_weight if bare in (*TRUNK, *NEIGHBOURS) else 1.0
 

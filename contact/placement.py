@@ -31,7 +31,7 @@ class PlacementConfig:
     """Likelihood of a gap where a claim is false, relative to no gap where it is true."""
     mask_sigma_m: float = 0.025
     """Noise of the mask and of the coarse points by which the object is drawn, metres at its depth."""
-    mask_weight: float = 6.0
+    mask_weight: float = 30.0
     """Weight of covering the mask, and of not sticking out, each, in claims."""
     surface_points: int = 110
     """Points by which the object is drawn."""
@@ -51,14 +51,16 @@ class Claim:
     """(K, 3) points on the part of the body, metres, camera frame."""
     object_obj: FloatArray
     """(M, 3) points on the part of the object, object frame."""
-    across_m: float
-    """Noise of the body part's place across the line of sight, metres."""
-    along_m: float
-    """The same along the line of sight."""
+    noise_m: float
+    """Noise of the gap between the two, metres."""
+    depth_noise_m: float
+    """Noise along the line of sight of the whole group that the body part belongs to, metres, common to its claims."""
     body_normals: FloatArray
     """(K, 3) outward directions of the skin at the points, camera frame: two surfaces that touch face each other."""
     object_normals: FloatArray
     """(M, 3) outward directions of the object's surface, object frame."""
+    group: str = ""
+    """Claims of one group, such as palm and fingers of a hand, share one error of depth."""
     weight: float = 1.0
     """How much it counts for finding the place."""
 
@@ -76,18 +78,20 @@ class SeenObject:
 
 @dataclass(frozen=True)
 class _Batch:
-    """B placements: x_cam = s R x_obj + t."""
+    """B placements: x_cam = s R x_obj + t, and how much deeper than fitted each group of the body would be."""
 
     R: FloatArray
     t: FloatArray
     log_s: FloatArray
+    deeper: FloatArray
+    """(B, G) metres."""
 
     def points(self, points_obj: FloatArray) -> FloatArray:
         """(B, P, 3)."""
         return np.asarray(np.exp(self.log_s)[:, None, None] * (points_obj @ self.R.swapaxes(1, 2)) + self.t[:, None])
 
     def at(self, index: IntArray) -> _Batch:
-        return _Batch(self.R[index], self.t[index], self.log_s[index])
+        return _Batch(self.R[index], self.t[index], self.log_s[index], self.deeper[index])
 
 
 def agreement(
@@ -136,11 +140,15 @@ class _Search:
 
         self.claims, self.surface, self.size_prior, self.config = claims, surface, size_prior, config
         self.camera = seen.camera
-        self.whiten = [_whitener(c) for c in claims]
-        self.body = [
-            np.concatenate([c.body_cam @ W.T, -c.body_normals / config.facing_sigma], axis=1)
-            for c, W in zip(claims, self.whiten, strict=True)
-        ]
+        names = list(dict.fromkeys(c.group for c in claims))
+        self.group = np.array([names.index(c.group) for c in claims])
+        self.member = np.eye(len(names))[self.group]  # (N, G)
+        self.weights = np.array([c.weight for c in claims])
+        self.noise = np.array([c.noise_m for c in claims])
+        self.depth_noise = np.array([max(c.depth_noise_m for c in claims if c.group == g) for g in names])
+        rays = np.array([c.body_cam.mean(axis=0) for c in claims])
+        self.rays = rays / np.linalg.norm(rays, axis=1, keepdims=True)
+        self.body = [np.concatenate([c.body_cam / c.noise_m, -c.body_normals / config.facing_sigma], 1) for c in claims]
         rows, cols = np.nonzero(seen.mask)
         pixels = np.stack([cols + 0.5, rows + 0.5], axis=1)
         self.pixels = pixels[np.linspace(0, len(pixels) - 1, min(len(pixels), config.mask_points)).astype(int)]
@@ -150,9 +158,8 @@ class _Search:
         """An even spread of rotations (seeded) and three sizes, at the claims' mean depth on the mask's middle ray."""
         from scipy.spatial.transform import Rotation
 
-        weights = np.array([c.weight for c in self.claims])
         places = np.array([c.body_cam.mean(axis=0) for c in self.claims])
-        depth = float(weights @ places[:, 2] / weights.sum())
+        depth = float(self.weights @ places[:, 2] / self.weights.sum())
         middle = self.camera.unproject(self.pixels.mean(axis=0), depth)
         turns = Rotation.random(self.config.rotations, rng=np.random.default_rng(0)).as_matrix()
         mean, sigma = self.size_prior
@@ -160,16 +167,16 @@ class _Search:
         log_s = np.repeat(mean + sigma * np.array([-1.0, 0.0, 1.0]), count)
         R = np.tile(turns, (3, 1, 1))
         centre = np.exp(log_s)[:, None] * (R @ self.surface.mean(axis=0))
-        return _Batch(R, middle - centre, log_s)
+        return _Batch(R, middle - centre, log_s, np.zeros((len(R), self.member.shape[1])))
 
     def gaps(self, state: _Batch) -> FloatArray:
-        """(B, N) squared gap of each claim in units of its noise."""
-        return np.stack([np.square(self._gap(state, n)[0]).sum(-1) for n in range(len(self.claims))], axis=1)
+        """(B, N) squared gap of each claim in units of its noise, with that of its group's depth."""
+        own = np.stack([np.square(self._gap(state, n)[0]).sum(-1) for n in range(len(self.claims))], axis=1)
+        return np.asarray(own + np.square(state.deeper / self.depth_noise)[:, self.group])
 
     def cost(self, state: _Batch, blur: float = 1.0) -> FloatArray:
         """(B,) negative log-likelihood."""
-        weights = np.array([c.weight for c in self.claims])
-        total = self._forgiving(self.gaps(state) / blur**2) @ weights
+        total = self._forgiving(self.gaps(state) / blur**2) @ self.weights
         for r, _, share in self._looks(state):
             squared = np.square(r / blur).sum(-1)
             total = total + self.config.mask_weight * (share * self._forgiving(squared)).sum(1)
@@ -180,19 +187,25 @@ class _Search:
         """One damped, robustly reweighted Gauss-Newton step of every placement."""
         H = np.zeros((len(state.t), 7, 7)) + np.diag([1.0, 1.0, 1.0, 0.3, 0.3, 0.3, 0.3])
         g = np.zeros((len(state.t), 7))
-        for n, claim in enumerate(self.claims):
+        pulls, holds = (np.zeros((len(state.t), len(self.claims))) for _ in range(2))
+        for n in range(len(self.claims)):
             r, x, facing = self._gap(state, n)
             turning = _motion(facing[:, None], np.zeros_like(facing)) * [0, 0, 0, 1, 1, 1, 0]
-            J = np.concatenate([self.whiten[n] @ _motion(x[:, None], state.t), turning], axis=2)
-            weights = claim.weight / blur**2 * self._trust(np.square(r / blur).sum(-1))[:, None]
-            _add(H, g, r[:, None], J, weights)
+            J = np.concatenate([_motion(x[:, None], state.t) / self.noise[n], turning], axis=2)
+            weights = self.weights[n] / blur**2 * self._trust(np.square(r / blur).sum(-1))
+            _add(H, g, r[:, None], J, weights[:, None])
+            holds[:, n] = weights / self.noise[n] ** 2
+            along = r[:, :3] @ self.rays[n] * self.noise[n] + state.deeper[:, self.group[n]]
+            pulls[:, n] = holds[:, n] * along
         for r, J, share in self._looks(state):
             weights = self.config.mask_weight / blur**2 * share * self._trust(np.square(r / blur).sum(-1))
             _add(H, g, r, J, weights)
         mean, sigma = self.size_prior
         H[:, 6, 6] += 1 / sigma**2
         g[:, 6] += (state.log_s - mean) / sigma**2
-        return _moved(state, -np.linalg.solve(H, g[..., None])[..., 0])
+        prior = (self.weights @ self.member) / (blur * self.depth_noise) ** 2
+        deeper = pulls @ self.member / (holds @ self.member + prior)
+        return replace(_moved(state, -np.linalg.solve(H, g[..., None])[..., 0]), deeper=deeper)
 
     def _gap(self, state: _Batch, n: int) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Gap (B, 6) between the best-fitting points of the two parts, in units of noise: place, then direction.
@@ -202,7 +215,8 @@ class _Search:
         claim, y = self.claims[n], self.body[n]
         x = state.points(claim.object_obj)
         facing = claim.object_normals @ state.R.swapaxes(1, 2) / self.config.facing_sigma
-        z = np.concatenate([x @ self.whiten[n].T, facing], axis=2)
+        shift = state.deeper[:, self.group[n], None] * self.rays[n]
+        z = np.concatenate([(x - shift[:, None]) / self.noise[n], facing], axis=2)
         squared = np.square(z).sum(-1)[:, :, None] - 2 * z @ y.T + np.square(y).sum(-1)
         best = squared.reshape(len(x), -1).argmin(axis=1)
         i, k = best // len(y), best % len(y)
@@ -268,14 +282,6 @@ def spread(points: FloatArray, count: int) -> IntArray:
         distance = np.minimum(distance, np.square(points - points[chosen[-1]]).sum(-1))
         chosen.append(int(distance.argmax()))
     return np.array(chosen)
-
-
-def _whitener(claim: Claim) -> FloatArray:
-    """(3, 3) W such that W gap has unit noise."""
-    ray = claim.body_cam.mean(axis=0)
-    ray = ray / np.linalg.norm(ray)
-    along = np.outer(ray, ray)
-    return np.asarray(along / claim.along_m + (np.eye(3) - along) / claim.across_m)
 
 
 def _motion(x: FloatArray, t: FloatArray) -> FloatArray:
