@@ -49,11 +49,11 @@ class ScoreConfig:
     """Likelihood ratio of a part outside the image: an interaction that needs it is a little less likely."""
     trunk_weight: float = 0.5
     """Weight of the vote of parts of trunk, head and arm, which neighbour one another, against that of a hand."""
-    misfit_cost: float = 1.0
+    misfit_cost: float = 2.0
     """Cost of an interaction per unit of its voters' mean misfit in space: one size of object cannot be at all."""
     misfit_floor: float = 0.08
     """Agreement in space below which a part is taken for not touching at all."""
-    usual_fit: float = 0.75
+    usual_fit: float = 0.6
     """Agreement in space of parts that do touch, on average: noise makes it less than one."""
     end_noise_m: tuple[float, float] = (0.05, 0.25)
     """Noise of hands and feet, and of their depth, of which a photograph says little, metres."""
@@ -186,8 +186,8 @@ def noise_of(voter: str, config: ScoreConfig) -> tuple[float, float]:
 
 
 def _relative(fit: float, config: ScoreConfig) -> float:
-    """Agreement in space over that of parts that touch, from the floor to one."""
-    return float(np.clip((fit + config.misfit_floor) / (config.usual_fit + config.misfit_floor), 0.0, 1.0))
+    """Agreement in space over that of parts that touch: below one speaks against contact, above one for it."""
+    return (fit + config.misfit_floor) / (config.usual_fit + config.misfit_floor)
 
 
 def _vote(ratio: float, fit: float, config: ScoreConfig) -> float:
