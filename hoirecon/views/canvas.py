@@ -196,6 +196,15 @@ def outlines(mask: BoolArray, scale: float = 1.0) -> list[FloatArray]:
     return [(line[:, ::-1] - 0.5) * scale for line in find_contours(padded, 0.5)]
 
 
+def rounded(lines: Sequence[FloatArray]) -> list[FloatArray]:
+    """Closed outlines without the pixels' stairs: each point becomes the mean of itself and its neighbours, twice."""
+    for _ in range(2):
+        rings = [line[:-1] for line in lines]
+        rings = [(np.roll(ring, 1, axis=0) + ring + np.roll(ring, -1, axis=0)) / 3 for ring in rings]
+        lines = [np.concatenate([ring, ring[:1]]) for ring in rings]
+    return list(lines)
+
+
 def draw_outlines(draw: Any, lines: Sequence[FloatArray], color: FloatArray, width: int) -> None:
     """Draw closed outlines; specks of under a dozen points are left out."""
     for line in lines:

@@ -9,7 +9,7 @@ from hoirecon.contact_map import CONTACT_THRESHOLD
 from hoirecon.mesh import Mesh
 from hoirecon.scene import Scene, SceneBody
 from hoirecon.views.canvas import over, sheet
-from hoirecon.views.framing import UP_CAM, bounding_ball, fit_view, inside, raised
+from hoirecon.views.framing import UP_CAM, bounding_ball, fit_view, inside, raised, turned
 from hoirecon.views.look import body_contact, object_contact, part_names
 from hoirecon.views.palette import contact_colors, to_bytes
 from hoirecon.views.raycast import Light, render
@@ -46,8 +46,9 @@ def contact_picture(scene: Scene) -> ByteArray:
 
 
 def _body_views(body: SceneBody, contact: FloatArray, name: str) -> list[tuple[str, ByteArray]]:
-    R = _rotation(body.params.global_orient)
-    front, up = R @ [0.0, 0.0, 1.0], R @ [0.0, 1.0, 0.0]  # SMPL-family bodies look along +z and stand along +y
+    axis = body.params.global_orient
+    angle = float(np.rad2deg(np.linalg.norm(axis)))
+    front, up = (turned(way, angle, axis) for way in np.eye(3)[[2, 1]])  # SMPL-family: looks along +z, stands along +y
     surface = _surface(body.mesh, contact)
     sides = [("front", front), ("back", -front)]
     pictures = [(f"{name}, {side}", _draw(surface, body.verts, way, up, BODY_PANEL)) for side, way in sides]
@@ -142,10 +143,3 @@ def _summary(scene: Scene, names: list[str]) -> str:
         source = pair.body_contact.source
         parts.append(f"{body} / {obj}: {counts[0]} / {counts[1]} vertices above {CONTACT_THRESHOLD:g} ({source})")
     return "; ".join(parts)
-
-
-def _rotation(rotvec: FloatArray) -> FloatArray:
-    from scipy.spatial.transform import Rotation
-
-    matrix: FloatArray = Rotation.from_rotvec(rotvec.copy()).as_matrix()  # scipy asks for a writeable array
-    return matrix

@@ -9,7 +9,7 @@ import numpy as np
 
 from hoirecon.arrays import ByteArray, FloatArray
 from hoirecon.scene import Scene
-from hoirecon.views.canvas import LegendEntry, draw_outlines, ink, outlines, over, resize, sheet
+from hoirecon.views.canvas import LegendEntry, draw_outlines, ink, outlines, over, resize, rounded, sheet
 from hoirecon.views.look import part_colors, part_names, scene_surfaces
 from hoirecon.views.palette import from_hex, stronger
 from hoirecon.views.raycast import render_with_index
@@ -20,6 +20,7 @@ PANEL = 960
 OPACITY = 0.78
 """How much of the photograph the fitted surfaces hide."""
 SUPERSAMPLE = 2
+"""Lines are drawn so many times larger, then made smaller, which smooths them."""
 
 MASK_COLOR = from_hex("#ffffff")
 SEEN_COLOR = from_hex("#14a37f")
@@ -47,19 +48,18 @@ def overlay_picture(scene: Scene, surfaces: Sequence[Surface] | None = None) -> 
     seen = scene.observation
     scale = PANEL / max(seen.size)
     width, height = (max(1, round(side * scale)) for side in (seen.camera.width, seen.camera.height))
-    fine = seen.camera.resized(width * SUPERSAMPLE, height * SUPERSAMPLE)
-    drawn, index = render_with_index(scene_surfaces(scene) if surfaces is None else surfaces, fine, supersample=1)
-    photo = resize(seen.image, fine.width, fine.height)
-    page = Image.fromarray(over(drawn, photo, OPACITY))
-    draw = ImageDraw.Draw(page)
+    camera = seen.camera.resized(width, height)
+    drawn, index = render_with_index(scene_surfaces(scene) if surfaces is None else surfaces, camera)
+    photo = resize(seen.image, width, height)
+    lines = Image.new("RGBA", (width * SUPERSAMPLE, height * SUPERSAMPLE))
+    draw, pixel = ImageDraw.Draw(lines), scale * SUPERSAMPLE
     for k, color in enumerate(part_colors(scene)):
-        draw_outlines(draw, outlines(index == k), stronger(color), 2 * SUPERSAMPLE)
-    pixel = scale * SUPERSAMPLE
+        draw_outlines(draw, rounded(outlines(index == k, SUPERSAMPLE)), stronger(color), 2 * SUPERSAMPLE)
     for mask in _masks(scene):
         draw_outlines(draw, outlines(mask, pixel), MASK_COLOR, SUPERSAMPLE + 1)
     _draw_landmarks(draw, scene, pixel)
-    blended = resize(np.asarray(page), width, height)
-    panels = [("photograph", resize(seen.image, width, height)), ("fitted scene over it", blended)]
+    blended = over(np.asarray(lines.reduce(SUPERSAMPLE)), over(drawn, photo, OPACITY))
+    panels = [("photograph", photo), ("fitted scene over it", blended)]
     return sheet([panels], legend=_legend(scene))
 
 

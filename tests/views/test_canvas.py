@@ -6,7 +6,7 @@ from typing import get_args
 
 import numpy as np
 
-from hoirecon.views.canvas import LegendEntry, Swatch, font, outlines, over, sheet, shorten, text_width
+from hoirecon.views.canvas import LegendEntry, Swatch, font, outlines, over, rounded, sheet, shorten, text_width
 from hoirecon.views.palette import BACKGROUND, from_hex, to_bytes
 
 
@@ -19,6 +19,17 @@ def test_the_outline_of_a_rectangle_runs_along_its_pixels_borders() -> None:
     np.testing.assert_allclose(line[0], line[-1])  # closed
     (double,) = outlines(mask, 2.0)
     np.testing.assert_allclose(double, 2 * line)
+
+
+def test_a_rounded_outline_stays_where_it_was_but_for_the_stairs() -> None:
+    rows, columns = np.mgrid[:60, :60]
+    inside = np.hypot(columns + 0.5 - 30, rows + 0.5 - 30) < 20
+    (raw,) = outlines(inside)
+    (line,) = rounded([raw])
+    np.testing.assert_array_equal(line[0], line[-1])
+    raw_error, error = (np.abs(np.hypot(*(points - 30).T) - 20) for points in (raw, line))
+    assert error.max() < 0.75 * raw_error.max()
+    assert error.mean() < 0.3
 
 
 def test_a_mask_at_the_border_has_a_closed_outline() -> None:

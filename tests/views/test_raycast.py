@@ -11,12 +11,14 @@ from hoirecon.mesh import Mesh
 from hoirecon.views.palette import to_srgb
 from hoirecon.views.raycast import (
     Light,
+    Painter,
     cast_rays,
-    downsample,
+    encode,
     interpolate,
+    pixel_rays,
     render,
     render_with_index,
-    shade,
+    uneven,
 )
 from hoirecon.views.surface import Surface, _openness, make_surface, with_ambient_light
 
@@ -125,7 +127,7 @@ def test_lamberts_law() -> None:
     camera = Camera.from_focal(100, 3, 3)
     light = Light(key_direction=(0, -3, -4), key=1, fill=0, ambient=0, wrap=0)
     surfaces = [quad(-9, -9, 9, 9, 3)]
-    linear = shade(cast_rays(surfaces, camera), surfaces, camera, light)
+    linear, _ = Painter(surfaces, light).paint(pixel_rays(camera))
     np.testing.assert_allclose(linear[..., :3], 4 / 5, atol=1e-6)
 
 
@@ -152,10 +154,27 @@ def test_nothing_to_draw_is_all_transparent() -> None:
     assert not render([quad(50, 50, 51, 51, 1)], Camera.from_focal(10, 5, 4)).any()
 
 
-def test_downsampling_averages_light_not_codes() -> None:
-    linear = np.ones((2, 2, 4))
-    linear[0, :, :3] = 0
-    assert downsample(linear, 2)[0, 0, 0] == round(255 * float(to_srgb(0.5)))
+def test_a_half_lit_pixel_averages_light_not_codes() -> None:
+    camera = Camera.from_focal(10, 12, 8)
+    middle = float(camera.unproject([5.5, 4], 4.0)[0])
+    black, white = quad(-9, -9, middle, 9, 4.0, (0, 0, 0)), quad(middle, -9, 9, 9, 4.0)
+    picture = render([black, white], camera, FLAT)
+    assert picture[4, 4].tolist() == [0, 0, 0, 255]
+    assert picture[4, 5].tolist() == [round(255 * float(to_srgb(0.5)))] * 3 + [255]
+    assert encode(np.full((1, 1, 4), 0.5, dtype=np.float32))[0, 0].tolist() == [188, 188, 188, 128]
+
+
+def test_smoothing_only_where_needed_equals_smoothing_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    mesh = ball(3, (0.5, 0.5, 0.5), (0, 0, 2))
+    surfaces = [make_surface(mesh, np.array([0.8, 0.5, 0.2])), quad(-0.3, -0.2, 0.6, 0.1, 1.6)]
+    camera = Camera.from_focal(80, 60, 61)
+    picture = render(surfaces, camera)
+    linear, _ = Painter(surfaces).paint(pixel_rays(camera))
+    assert 0.02 < uneven(linear).mean() < 0.5
+    monkeypatch.setattr("hoirecon.views.raycast.CONTRAST", -1.0)
+    everywhere = render(surfaces, camera)
+    assert np.abs(picture.astype(int) - everywhere).max() <= 6  # CONTRAST of 255 is 8, and half of it to each side
+    assert np.abs(picture.astype(int) - render(surfaces, camera, supersample=1)).max() > 60  # it does smooth
 
 
 def test_the_foot_of_a_wall_gets_half_the_light() -> None:
