@@ -2,8 +2,12 @@
 
 from hoirecon.fitting.body_fit import fit_body as fit_body
 from hoirecon.fitting.body_fit import refine_body as refine_body
+from hoirecon.fitting.body_links import contact_lines as contact_lines
+from hoirecon.fitting.body_links import contact_links as contact_links
 from hoirecon.fitting.body_types import BodyFit as BodyFit
 from hoirecon.fitting.body_types import BodyFitConfig as BodyFitConfig
+from hoirecon.fitting.body_types import BodyLine as BodyLine
+from hoirecon.fitting.body_types import BodyLink as BodyLink
 from hoirecon.fitting.body_types import PointTarget as PointTarget
 from hoirecon.fitting.fit_config import FitConfig as FitConfig
 from hoirecon.fitting.fit_config import StageConfig as StageConfig

@@ -286,7 +286,8 @@ def _asked(
     if links:
         start = first + len(targets)
         ends = tuple(range(start, start + 2 * len(links)))
-        terms.append(Links(ends[::2], ends[1::2], torch.tensor([k.at_most_m for k in links]).to(like)))
+        most, sigmas = (torch.tensor([getattr(k, name) for k in links]).to(like) for name in ("at_most_m", "sigma_m"))
+        terms.append(Links(ends[::2], ends[1::2], most, sigmas))
     if lines:
         start = first + len(targets) + 2 * len(links)
         terms.append(Lines(tuple((start + 3 * i, start + 3 * i + 1, start + 3 * i + 2) for i in range(len(lines)))))

@@ -20,6 +20,8 @@ SLACK_M = 0.04
 """Flesh between a part's middle and its skin, and the object's own size being a guess, metres."""
 LEAST_PROBABILITY = 0.4
 """Pairs less sure than this say nothing."""
+SIGMA_M = 0.02
+"""Noise of a link whose contact is certain and whose object's size is known, metres."""
 LIMB_ENDS = ("_hand", "_foot")
 SAMPLES = 60
 """Vertices of an object part that are looked at."""
@@ -31,7 +33,8 @@ def contact_links(
     """Links between all parts of the body (a hand counts as one) that probably touch the object.
 
     Two parts may be as far apart as nine tenths of all pairs of points on their object parts are, plus
-    :data:`SLACK_M`. One of the two is a hand or foot: what trunk and head may do among themselves is known.
+    :data:`SLACK_M`. One of the two is a hand or foot: what trunk and head may do among themselves is known. A link
+    is as loose as the object's size is uncertain, and looser the less sure either contact is.
 
     Args:
         estimate: contact of the body with the object.
@@ -40,13 +43,17 @@ def contact_links(
         scale: true size over the mesh's own; None takes the category's usual size, or 1.
     """
     size = _usual_scale(obj) if scale is None else scale
+    spread = 0.0 if scale is not None or obj.category is None else obj.category.size_log_sigma
     best = _surest(estimate, model)
     links = []
     for one, two in combinations(sorted(best), 2):
         if not (one.endswith(LIMB_ENDS) or two.endswith(LIMB_ENDS)):
             continue
         at_most = _apart(_sample(obj, best[one]), _sample(obj, best[two])) * size + SLACK_M
-        links.append(BodyLink(_verts(estimate, model, one), _verts(estimate, model, two), at_most, f"{one}-{two}"))
+        sure = best[one].probability * best[two].probability
+        sigma = float(np.hypot(SIGMA_M, (at_most - SLACK_M) * spread)) / sure
+        ends = (_verts(estimate, model, one), _verts(estimate, model, two))
+        links.append(BodyLink(*ends, at_most, f"{one}-{two}", sigma))
     return links
 
 

@@ -311,9 +311,10 @@ class Links:
     second: tuple[int, ...]
     at_most: Tensor
     """(N,) metres."""
-    sigma: float = 0.02
-    """Metres."""
-    robust: float | None = None
+    sigmas: Tensor
+    """(N,) metres: how exactly each is known."""
+    robust: float | None = 8.0
+    """Geman-McClure scale in sigmas: what the body's own evidence denies by far more no longer pulls."""
     name: str = "links"
 
     @property
@@ -329,8 +330,9 @@ class Links:
         over = (distance - self.at_most).clamp_min(0)
         direction = apart / distance[..., None] * (over > 0)[..., None]
         J = torch.einsum("bnc,bncd->bnd", direction, view.J_points[:, first] - view.J_points[:, second])
-        r = over / self.sigma
-        return _spread(r[..., None], J[:, :, None] / self.sigma, _ones(r), 1000 * self.sigma, "mm")
+        r = over / self.sigmas
+        J = J / self.sigmas[:, None]
+        return _spread(r[..., None], J[:, :, None], _ones(r), 1000 * float(self.sigmas[0]), "mm")
 
 
 @dataclass(frozen=True)

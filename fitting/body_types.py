@@ -126,12 +126,16 @@ class BodyLink:
     """Largest distance, metres; nearer costs nothing."""
     name: str = ""
     """What to call it, e.g. ``right_palm-right_ear``."""
+    sigma_m: float = 0.02
+    """How exactly that distance is known, metres; a larger one leaves the body nearer to its landmarks."""
 
     def __post_init__(self) -> None:
         for field_name in ("first_ids", "second_ids"):
             object.__setattr__(self, field_name, _some_vertices(getattr(self, field_name), field_name))
         if not self.at_most_m > 0:
             raise InputError(f"at_most_m of a body link must be positive metres, got {self.at_most_m}")
+        if not self.sigma_m > 0:
+            raise InputError(f"sigma_m of a body link must be positive metres, got {self.sigma_m}")
 
 
 @dataclass(frozen=True)

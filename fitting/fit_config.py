@@ -55,7 +55,7 @@ class FitConfig:
     """Least noise of the mask's contour, pixels of the image."""
     depth_softness: float = 0.03
     """Softness of the depth order between object and person at the mask, metres."""
-    order_weight: float = 4.0
+    order_weight: float = 1.5
     """Effective number of measurements of the depth order: where the object is seen, the body is behind it."""
     order_sigma: float = 0.05
     """Noise of the depth difference between object and body, metres."""

@@ -200,7 +200,7 @@ def prepare(
         contact=contact_set,
         body_points=tensor(_body_points(body, near)),
         object_grid=distance_grid(mesh, nodes=64).to(device, dtype),
-        object_points=tensor(samples),
+        object_points=_object_points(tensor(samples), contact_set),
         body_grid=_body_grid(body, near, mesh.diagonal).to(device, dtype),
         scale_prior=(obj.size_prior[0], max(obj.size_prior[1], FIXED_SCALE_SIGMA)),
         body_depth=float(body.verts[:, 2].mean()),
@@ -274,6 +274,11 @@ def _body_points(body: Mesh, near: FloatArray | None) -> FloatArray:
         return np.asarray(thin)
     reach = np.linalg.norm(thin - near.mean(0), axis=1) < 1.3
     return np.concatenate([thin[reach], near])
+
+
+def _object_points(samples: Tensor, contact: ContactSet | None) -> Tensor:
+    """Samples of the surface and, denser, where it is touched: on a bar few samples fall between the plates."""
+    return samples if contact is None else torch.cat([samples, contact.obj])
 
 
 def _body_grid(body: Mesh, near: FloatArray | None, diagonal: float) -> DistanceGrid:

@@ -117,14 +117,16 @@ class DepthOrder:
     def residuals(self, state: ObjectState) -> Residuals:
         """(B, N, 1) how far outline samples on visible cells lie behind the body."""
         outline, region = state.outline, state.view.region
-        behind = (outline.points[..., 2] - region.body_behind(outline.cells) - self.tolerance).clamp_min(0)
+        body = region.body_behind(outline.cells)
+        behind = (outline.points[..., 2] - body - self.tolerance).clamp_min(0)
         counts = outline.outer.to(behind.dtype)
+        says = counts * (body < NOTHING_BEFORE)  # a long thing crosses the body with few of its samples
         gradient = torch.zeros_like(outline.points)
         gradient[..., 2] = (behind > 0) / self.sigma
         return Residuals(
             r=(behind / self.sigma)[..., None],
             J=pose_rows(gradient[..., None, :], outline.points - state.t[:, None]),
-            w=counts / counts.sum(-1, keepdim=True).clamp_min(1.0),
+            w=_normalised(says, counts),
             sigma=self.sigma * 1e3,
             unit="mm",
         )
