@@ -171,7 +171,7 @@ def _terms() -> list[Any]:
         Targets((3, 8, 20, 31), xyz[:4] + torch.tensor([0.0, 0, 3]), torch.tensor([0.02, 0.02, 0.01, 0.05]).double()),
         Anchor.of(_state(1, seed=5)),
         Lines(((15, 0, 16), (27, 11, 12))),
-        Links((0, 15), (16, 7), torch.tensor([0.05, 5.0]).double()),
+        Links((0, 15), (16, 7), torch.tensor([0.05, 5.0]).double(), torch.tensor([0.02, 0.04]).double()),
     ]
 
 
