@@ -26,6 +26,7 @@ from hoirecon.contact.interactions import (
     PartView,
     ScoreConfig,
     group_of,
+    is_pad,
     look_at,
     noise_of,
     part_probability,
@@ -33,7 +34,7 @@ from hoirecon.contact.interactions import (
     vertex_nearness,
     voter_weight,
 )
-from hoirecon.contact.placement import Claim, PlacementConfig, agreement, spread
+from hoirecon.contact.placement import Agreement, Claim, PlacementConfig, agreement, spread
 from hoirecon.contact.protocols import WHOLE, ContactEstimate, ContactObject, PartPair
 from hoirecon.contact.proximity import Proximity, measure
 from hoirecon.contact_map import ContactMap
@@ -183,30 +184,34 @@ class GeometricContact:
         named = {name: [b for b, _ in listed] for name, listed in pairs.items()}
         by_image = score_interactions(named, views, size, flexed, score)
         worth = [n for n, p in by_image.items() if n != NONE and p >= self.config.worth_placing]
-        fits = {n: self._in_space(pairs[n], near, body, obj) for n in worth if self.config.placement.rotations > 0}
+        placed = {n: self._in_space(pairs[n], near, body, obj) for n in worth if self.config.placement.rotations > 0}
+        fits = {n: dict(zip(pairs[n], found.fits.tolist(), strict=True)) for n, found in placed.items()}
+        misses = {n: found.misses for n, found in placed.items()}
         voters = {name: _by_voter(fit) for name, fit in fits.items()}
-        scores = score_interactions(named, views, size, flexed, score, voters)
+        scores = score_interactions(named, views, size, flexed, score, voters, misses)
         return scores, [
-            _Happening(
-                name, b, o, scores[name] * part_probability(views[group_of(b)], score, fits.get(name, {}).get((b, o)))
-            )
+            _Happening(name, *pair, scores[name] * self._taking_part(pair, views, fits.get(name, {})))
             for name, listed in pairs.items()
-            for b, o in listed
+            for pair in listed
             if name in scores
         ]
 
-    def _in_space(
-        self, pairs: Sequence[Pair], near: Proximity, body: SceneBody, obj: ContactObject
-    ) -> dict[Pair, float]:
-        """How well each pair of one interaction agrees with the others, the mask and the usual size, 0 to 1."""
+    def _taking_part(self, pair: Pair, views: Mapping[str, PartView], fits: Mapping[Pair, float]) -> float:
+        """Probability of a pair, given its interaction."""
+        voter = group_of(pair[0])
+        rivals = [fit for (part, at), fit in fits.items() if group_of(part) == voter and at != pair[1] and is_pad(part)]
+        best = 0.0 if is_pad(pair[0]) else max(rivals, default=0.0)
+        return part_probability(views[voter], self.config.score, fits.get(pair), best)
+
+    def _in_space(self, pairs: Sequence[Pair], near: Proximity, body: SceneBody, obj: ContactObject) -> Agreement:
+        """How well each pair of one interaction agrees with the others, the mask and the usual size."""
         assert obj.category is not None
         count = Counter(group_of(b) for b, _ in pairs)
         weights = {v: voter_weight(v, self.config.score) / n for v, n in count.items()}
         claims = [self._claim(b, o, weights[group_of(b)], body, obj) for b, o in pairs]
         usual = float(np.log(obj.category.size_median / obj.mesh.extents.max()))
         prior = (usual, obj.category.size_log_sigma)
-        fits = agreement(claims, obj.mesh, prior, near.seen_object, self.config.placement)
-        return dict(zip(pairs, fits.tolist(), strict=True))
+        return agreement(claims, obj.mesh, prior, near.seen_object, self.config.placement)
 
     def _claim(self, body_part: str, object_part: str, weight: float, body: SceneBody, obj: ContactObject) -> Claim:
         most = self.config.placement.part_points

@@ -49,10 +49,15 @@ class ScoreConfig:
     """Likelihood ratio of a part outside the image: an interaction that needs it is a little less likely."""
     trunk_weight: float = 0.5
     """Weight of the vote of parts of trunk, head and arm, which neighbour one another, against that of a hand."""
-    misfit_cost: float = 2.0
+    misfit_cost: float = 2.5
     """Cost of an interaction per unit of its voters' mean misfit in space: one size of object cannot be at all."""
+    miss_cost: float = 6.0
+    """Cost of an interaction per unit by which the object would look less like its mask than in the best one."""
     misfit_floor: float = 0.08
     """Agreement in space below which a part is taken for not touching at all."""
+    rivalry: float = 6.0
+    """Power by which a finger's odds fall with its agreement in space relative to the palm's or sole's, if that is
+    at another part of the object."""
     usual_fit: float = 0.6
     """Agreement in space of parts that do touch, on average: noise makes it less than one."""
     end_noise_m: tuple[float, float] = (0.05, 0.25)
@@ -103,6 +108,11 @@ def group_of(part: str) -> str:
     return part
 
 
+def is_pad(part: str) -> bool:
+    """Whether a part is the middle of a hand or foot: palm or sole."""
+    return part.endswith(("palm", "sole"))
+
+
 def vertex_nearness(near: Proximity, config: ScoreConfig) -> FloatArray:
     """(V,) how near each vertex is to the object, 0 to 1."""
     seen = np.exp(-0.5 * (near.distance_m / config.near_sigma_m) ** 2)
@@ -132,6 +142,7 @@ def score_interactions(
     hips_flexed: bool,
     config: ScoreConfig,
     fits: Mapping[str, Mapping[str, float]] | None = None,
+    misses: Mapping[str, float] | None = None,
 ) -> dict[str, float]:
     """Probability of each interaction and of :data:`NONE`; they sum to one.
 
@@ -143,7 +154,10 @@ def score_interactions(
         config: weights and costs.
         fits: interaction -> voter -> agreement in space with the interaction's other parts; interactions and voters
             that are missing are taken to agree.
+        misses: interaction -> how badly the object would look like its mask if those parts touch it; only differences
+            count.
     """
+    least = min((misses or {}).values(), default=0.0)
     logits = {NONE: config.none_bonus}
     for rank, (name, parts) in enumerate(interactions.items()):
         voters = _voters(parts, views)
@@ -155,6 +169,7 @@ def score_interactions(
         logits[name] = float(votes) - config.rank_cost * rank - _excess_cost([views[v] for v in voters], size_m, config)
         misfit = sum(w * -np.log(_relative(fit[v], config)) for v, w in weights.items()) / sum(weights.values())
         logits[name] -= config.misfit_cost * float(misfit)
+        logits[name] -= config.miss_cost * ((misses or {}).get(name, least) - least)
         if any("buttock" in p for p in parts) and not hips_flexed:
             logits[name] -= config.straight_cost
     top = max(logits.values())
@@ -163,17 +178,20 @@ def score_interactions(
     return {name: value / total for name, value in odds.items()}
 
 
-def part_probability(view: PartView, config: ScoreConfig, fit: float | None = None) -> float:
+def part_probability(view: PartView, config: ScoreConfig, fit: float | None = None, best: float = 0.0) -> float:
     """Probability that a part touches, given that its interaction goes on.
 
     Args:
         view: how it lies to the mask.
         config: weights.
         fit: agreement in space with the interaction's other parts, 0 to 1; None if that was not looked at.
+        best: agreement of its hand's palm or foot's sole with another part of the object: if the palm lies at the
+            side of a box much better than the fingers lie at its bottom, the fingers are not there.
     """
     odds = view.ratio * config.part_prior / (1 - config.part_prior)
     if fit is not None:
         odds *= _relative(fit, config) ** 2
+        odds *= (_relative(fit, config) / _relative(max(best, fit), config)) ** config.rivalry
     return odds / (1 + odds)
 
 
@@ -206,7 +224,7 @@ def _voters(parts: Sequence[str], views: Mapping[str, PartView]) -> dict[str, fl
     weights = {}
     for voter, chosen in members.items():
         share = len(chosen) / full.get(voter.split("_")[-1], len(chosen))
-        weights[voter] = 1.0 if any(p.endswith(("palm", "sole")) for p in chosen) else float(np.sqrt(share))
+        weights[voter] = 1.0 if any(is_pad(p) for p in chosen) else float(np.sqrt(share))
     return weights
 
 

@@ -66,6 +66,16 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """How well claims agree with one another in space."""
+
+    fits: FloatArray
+    """(N,) ``exp(-d^2 / 2)`` of each claim's gap d in units of its noise: 1 no gap, 0 hopeless."""
+    misses: float
+    """How badly the object, placed so, looks like its mask: negative log-likelihood per pixel, 0 or more."""
+
+
+@dataclass(frozen=True)
 class SeenObject:
     """The object in a small picture."""
 
@@ -100,10 +110,8 @@ def agreement(
     size_prior: tuple[float, float],
     seen: SeenObject,
     config: PlacementConfig | None = None,
-) -> FloatArray:
-    """(N,) how well each claim agrees with the others, the mask and the size: 1 no gap, 0 hopeless.
-
-    It is ``exp(-d^2 / 2)`` of the gap d in units of the claim's noise, averaged over the likeliest placements.
+) -> Agreement:
+    """How well each claim agrees with the others, the mask and the size, averaged over the likeliest placements.
 
     Args:
         claims: pairs of parts.
@@ -121,8 +129,9 @@ def agreement(
         state = state.at(np.argsort(search.cost(state, blur), kind="stable")[:kept])
     cost = search.cost(state)
     posterior = np.exp(cost.min() - cost)
+    posterior = posterior / posterior.sum()
     fits = np.exp(-0.5 * search.gaps(state))
-    return np.asarray(posterior @ fits / posterior.sum())
+    return Agreement(posterior @ fits, float(posterior @ search.misses(state)))
 
 
 class _Search:
@@ -177,11 +186,14 @@ class _Search:
     def cost(self, state: _Batch, blur: float = 1.0) -> FloatArray:
         """(B,) negative log-likelihood."""
         total = self._forgiving(self.gaps(state) / blur**2) @ self.weights
-        for r, _, share in self._looks(state):
-            squared = np.square(r / blur).sum(-1)
-            total = total + self.config.mask_weight * (share * self._forgiving(squared)).sum(1)
+        total = total + self.config.mask_weight * self.misses(state, blur)
         mean, sigma = self.size_prior
         return np.asarray(total + 0.5 * np.square((state.log_s - mean) / sigma))
+
+    def misses(self, state: _Batch, blur: float = 1.0) -> FloatArray:
+        """(B,) mean negative log-likelihood of covering the mask, and of not sticking out."""
+        looks = self._looks(state)
+        return np.asarray(sum((share * self._forgiving(np.square(r / blur).sum(-1))).sum(1) for r, _, share in looks))
 
     def step(self, state: _Batch, blur: float = 1.0) -> _Batch:
         """One damped, robustly reweighted Gauss-Newton step of every placement."""
@@ -204,7 +216,7 @@ class _Search:
         H[:, 6, 6] += 1 / sigma**2
         g[:, 6] += (state.log_s - mean) / sigma**2
         prior = (self.weights @ self.member) / (blur * self.depth_noise) ** 2
-        deeper = pulls @ self.member / (holds @ self.member + prior)
+        deeper: FloatArray = pulls @ self.member / (holds @ self.member + prior)
         return replace(_moved(state, -np.linalg.solve(H, g[..., None])[..., 0]), deeper=deeper)
 
     def _gap(self, state: _Batch, n: int) -> tuple[FloatArray, FloatArray, FloatArray]:
