@@ -40,6 +40,9 @@ DEEP_MM = 20.0
 """Penetration over which a fit is flagged, millimetres."""
 PENETRATION = ("body in object", "object in body")
 
+AMBIGUOUS = "ambiguous"
+"""Flag: another pose, away from the best one, explains the photograph nearly as well."""
+
 
 def fit_objects(
     observation: Observation,
@@ -260,7 +263,7 @@ def _flags(
     sigma = problem.scale_prior[1]
     spread = float(torch.linalg.inv(quad.hessian[0].double().cpu() + 1e-9 * torch.eye(7))[6, 6].clamp_min(0).sqrt())
     found = {
-        "ambiguous": any(gap < config.ambiguous_energy for gap in gaps),
+        AMBIGUOUS: any(gap < config.ambiguous_energy for gap in gaps),
         "no contact": problem.contact is None,
         "scale set by prior": sigma > 2e-3 and (problem.contact is None or spread > SCALE_UNSURE * sigma),
         "covers the mask poorly": iou < POOR_IOU,

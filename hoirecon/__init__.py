@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from hoirecon.observation import Keypoints as Keypoints
     from hoirecon.observation import Observation as Observation
     from hoirecon.pose import ObjectPose as ObjectPose
+    from hoirecon.reconstruction import ReconstructConfig as ReconstructConfig
     from hoirecon.reconstruction import reconstruct as reconstruct
+    from hoirecon.requests import ObjectRequest as ObjectRequest
     from hoirecon.scene import Scene as Scene
 
 __version__ = "0.1.0"
@@ -41,7 +43,9 @@ _PUBLIC = {
     "Keypoints": "hoirecon.observation",
     "Mesh": "hoirecon.mesh",
     "ObjectPose": "hoirecon.pose",
+    "ObjectRequest": "hoirecon.requests",
     "Observation": "hoirecon.observation",
+    "ReconstructConfig": "hoirecon.reconstruction",
     "Scene": "hoirecon.scene",
     "reconstruct": "hoirecon.reconstruction",
 }

@@ -17,7 +17,8 @@ import tyro
 from hoirecon.errors import HoireconError, InputError
 
 if TYPE_CHECKING:
-    from hoirecon.reconstruction import ObjectRequest, ReconstructConfig
+    from hoirecon.reconstruction import ReconstructConfig
+    from hoirecon.requests import ObjectRequest
     from hoirecon.scene import Scene
 
 EXIT_ERROR = 2
@@ -111,7 +112,7 @@ class Reconstruct:
         )
 
     def _requests(self) -> list[ObjectRequest]:
-        from hoirecon.reconstruction import ObjectRequest
+        from hoirecon.requests import ObjectRequest
 
         if not self.object:
             raise InputError("name the object with --object, e.g. --object barbell; `hoirecon objects` lists the names")

@@ -18,7 +18,15 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 }
 """Room -> other rooms it may import. Every room may import the core types; the core imports no room."""
 
-DOOR = ("hoirecon.reconstruction", "hoirecon.cli", "hoirecon.doctor", "hoirecon.sample", "hoirecon.scene")
+DOOR = (
+    "hoirecon.reconstruction",
+    "hoirecon.requests",
+    "hoirecon.outcome",
+    "hoirecon.cli",
+    "hoirecon.doctor",
+    "hoirecon.sample",
+    "hoirecon.scene",
+)
 """The one-call door and its commands (and Scene.save, inside the function): the modules that know every room."""
 
 STAGES = (

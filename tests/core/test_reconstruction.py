@@ -16,7 +16,8 @@ from hoirecon.fitting import FitConfig
 from hoirecon.observation import box_of_mask
 from hoirecon.perception.protocols import MaskPrompt, PersonDetection
 from hoirecon.perception.text_boxes import FoundBox
-from hoirecon.reconstruction import ObjectRequest, ReconstructConfig, reconstruct
+from hoirecon.reconstruction import ReconstructConfig, reconstruct
+from hoirecon.requests import ObjectRequest, locate, prepare_things
 from hoirecon.scene import Scene
 
 QUICK = ReconstructConfig(fit=FitConfig(rotations=64, keep=8))
@@ -127,15 +128,18 @@ class TestRequests:
             reconstruct(np.zeros((64, 64, 3), np.uint8), progress=False, **arguments)
 
     def test_a_box_is_looked_for_by_name(self) -> None:
-        from hoirecon.reconstruction import _located
-
         class Finder:
             def find(self, image: np.ndarray, name: str, **_: Any) -> list[FoundBox]:
                 return [FoundBox((1, 2, 3, 4), 0.5, name)] if name == "cup" else []
 
         image = np.zeros((9, 9, 3), np.uint8)
-        located, notes = _located([ObjectRequest("cup"), ObjectRequest("book", (5, 5, 2, 2))], image, Finder())
+        located, notes = locate([ObjectRequest("cup"), ObjectRequest("book", (5, 5, 2, 2))], image, Finder())
         assert [r.box for r in located] == [(1, 2, 3, 4), (5, 5, 2, 2)]
         assert notes == ["the box of the cup was found by its name (score 0.50)"]
         with pytest.raises(InputError, match="no book was found"):
-            _located([ObjectRequest("book")], image, Finder())
+            locate([ObjectRequest("book")], image, Finder())
+
+    def test_equal_names_are_told_apart(self) -> None:
+        box = (1.0, 1.0, 5.0, 5.0)
+        things = prepare_things([ObjectRequest("cup", box), ObjectRequest("book", box), ObjectRequest("cup", box)])
+        assert [thing.name for thing in things] == ["cup", "book", "cup 2"]
