@@ -41,7 +41,8 @@ def _params() -> BodyParams:
     pose = np.zeros((52, 3))
     for side, sign in (("left", 1), ("right", -1)):
         pose[names.index(f"{side}_shoulder")] = [0, -1.0 * sign, -0.7 * sign]
-        pose[names.index(f"{side}_elbow")] = [0, -0.7 * sign, 0]
+        pose[names.index(f"{side}_elbow")] = [-0.5, -0.7 * sign, 0]
+        pose[names.index(f"{side}_wrist")] = [-1.0, 0.25 * sign, 0]  # palms face one another
         pose[names.index(f"{side}_hip")] = [0, 0, 0.12 * sign]
     turned = Rotation.from_euler("y", 25, degrees=True) * Rotation.from_euler("x", 180, degrees=True)
     return BodyParams.rest().replace(
@@ -91,11 +92,12 @@ def held_box() -> TrueScene:
 
     model, thing, params = load_body(), load_object(BOX_ID), _params()
     body = model.pose(params)
-    palms = [body.verts[model.parts.verts_of(f"{side}_palm")].mean(0) for side in ("left", "right")]
-    across = palms[0] - palms[1]
     R_cam_body = Rotation.from_rotvec(params.global_orient).as_matrix()
-    scale = float(np.linalg.norm(across) - 0.02) / float(thing.mesh.extents[0])
-    pose = ObjectPose(R_cam_body, (palms[0] + palms[1]) / 2, scale)
+    hands = [body.verts[model.parts.verts_of(f"{side}_hand")] @ R_cam_body for side in ("left", "right")]
+    inner = [hands[0][:, 0].min(), hands[1][:, 0].max()]  # the box just fits between the hands
+    scale = float(inner[0] - inner[1]) / float(thing.mesh.extents[0])
+    middle = np.concatenate(hands).mean(axis=0)
+    pose = ObjectPose(R_cam_body, R_cam_body @ [(inner[0] + inner[1]) / 2, middle[1], middle[2]], scale)
     box_cam = thing.mesh.with_verts(pose.apply(thing.mesh.verts))
     seen, shade = _cast([body.mesh, box_cam])
     colors = np.array([[205, 160, 130], [150, 110, 60], [90, 120, 150]])
