@@ -30,7 +30,8 @@ class PlacementConfig:
     outlier: float = 0.08
     """Likelihood of a gap where a claim is false, relative to no gap where it is true."""
     mask_sigma_m: float = 0.025
-    """Noise of the mask and of the coarse points by which the object is drawn, metres at its depth."""
+    """Noise of the mask and of the mesh's form, metres at the object's depth; for a large object at least four tenths
+    of the gap between the points by which it is drawn."""
     mask_weight: float = 30.0
     """Weight of covering the mask, and of not sticking out, each, in claims."""
     surface_points: int = 110
@@ -158,6 +159,9 @@ class _Search:
         rays = np.array([c.body_cam.mean(axis=0) for c in claims])
         self.rays = rays / np.linalg.norm(rays, axis=1, keepdims=True)
         self.body = [np.concatenate([c.body_cam / c.noise_m, -c.body_normals / config.facing_sigma], 1) for c in claims]
+        apart = np.linalg.norm(surface[:, None] - surface[None], axis=-1) + np.diag(np.full(len(surface), np.inf))
+        gap = float(np.median(apart.min(axis=1)) * np.exp(size_prior[0]))
+        self.mask_sigma = max(config.mask_sigma_m, 0.4 * gap)
         rows, cols = np.nonzero(seen.mask)
         pixels = np.stack([cols + 0.5, rows + 0.5], axis=1)
         self.pixels = pixels[np.linspace(0, len(pixels) - 1, min(len(pixels), config.mask_points)).astype(int)]
@@ -217,7 +221,8 @@ class _Search:
         g[:, 6] += (state.log_s - mean) / sigma**2
         prior = (self.weights @ self.member) / (blur * self.depth_noise) ** 2
         deeper: FloatArray = pulls @ self.member / (holds @ self.member + prior)
-        return replace(_moved(state, -np.linalg.solve(H, g[..., None])[..., 0]), deeper=deeper)
+        step = np.asarray(-np.linalg.solve(H, g[..., None])[..., 0], dtype=np.float64)
+        return replace(_moved(state, step), deeper=deeper)
 
     def _gap(self, state: _Batch, n: int) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Gap (B, 6) between the best-fitting points of the two parts, in units of noise: place, then direction.
@@ -254,9 +259,9 @@ class _Search:
     def _at_pixels(self, x: FloatArray, pixels: FloatArray, state: _Batch) -> tuple[FloatArray, FloatArray]:
         """Offset of points from the rays of pixels, in units of the mask's noise, and its derivative."""
         rays = (pixels - self.camera.K[:2, 2]) / np.diag(self.camera.K)[:2]
-        r = (x[..., :2] - rays * x[..., 2:]) / self.config.mask_sigma_m
+        r = (x[..., :2] - rays * x[..., 2:]) / self.mask_sigma
         motion = _motion(x, state.t)
-        J = (motion[..., :2, :] - rays[..., None] * motion[..., 2:, :]) / self.config.mask_sigma_m
+        J = (motion[..., :2, :] - rays[..., None] * motion[..., 2:, :]) / self.mask_sigma
         return r, J
 
     def _forgiving(self, squared: FloatArray) -> FloatArray:

@@ -9,8 +9,10 @@ from hoirecon.contact.protocols import ContactEstimate, ContactObject, PartPair
 from hoirecon.contact_map import ContactMap
 from hoirecon.data.body import BodyModel, load_body
 from hoirecon.data.objects import load_object
+from hoirecon.errors import InputError
 from hoirecon.fitting.body_fit import fit_body, refine_body
-from hoirecon.fitting.body_links import SLACK_M, contact_lines, contact_links
+from hoirecon.fitting.body_links import SIGMA_M, SLACK_M, contact_lines, contact_links
+from hoirecon.fitting.body_types import BodyLink
 from hoirecon.fitting.random_people import CAMERA, random_person
 
 MODEL: BodyModel = load_body()
@@ -39,6 +41,17 @@ def test_a_phone_links_hand_and_ear_by_its_own_size() -> None:
     twice = contact_links(found, PHONE, MODEL, scale=2.0)[0].at_most_m
     once = contact_links(found, PHONE, MODEL, scale=1.0)[0].at_most_m
     assert twice - SLACK_M == pytest.approx(2 * (once - SLACK_M))
+
+
+def test_a_link_is_as_loose_as_contact_and_size_are_unsure() -> None:
+    sure, unsure = (_estimate(PHONE, ("right_palm", "back", p), ("right_ear", "screen", p)) for p in (0.9, 0.5))
+    tight, loose = (contact_links(e, PHONE, MODEL)[0].sigma_m for e in (sure, unsure))
+    assert tight == pytest.approx(loose * (0.5 / 0.9) ** 2)
+    known = contact_links(sure, PHONE, MODEL, scale=1.0)[0].sigma_m
+    assert known == pytest.approx(SIGMA_M / 0.9**2)
+    assert known < tight
+    with pytest.raises(InputError, match="sigma_m"):
+        BodyLink(np.array([0]), np.array([1]), 0.1, sigma_m=0.0)
 
 
 def test_unsure_parts_and_trunk_among_itself_are_not_linked() -> None:
