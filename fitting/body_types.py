@@ -47,7 +47,9 @@ class BodyFitConfig:
     """Geman-McClure scale of 3D landmarks in sigmas."""
     xyz_seen_straight: bool = True
     """Whether 3D landmarks are given as if the person stood in the middle of the image, as networks on crops give
-    them; they are then turned to the line of sight. False: they are in the camera's true axes."""
+    them (BlazePose, and with it the layout blazepose33 from our own detector, does); they are then turned to the
+    line of sight. False: they are in the camera's true axes, as from motion capture, a multi-view rig or a simulation.
+    Keypoints do not say which, so whoever brings their own 3D landmarks sets it."""
     scale_log_sigma: float = 0.15
     """Freedom of the detector's 3D scale, which is normalised rather than measured; 0.15 is about 15 %."""
     min_confidence: float = 0.1
