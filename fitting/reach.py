@@ -27,11 +27,13 @@ class ReachConfig:
     probability: float = 0.5
     """Pairs less sure than this pull nothing."""
     closest: float = 0.25
-    """Share of a part's vertices, the nearest ones, that are meant to touch; the rest of the part is thickness."""
+    """Largest share of a part's vertices, the nearest ones, that is meant to touch; the rest is thickness."""
+    band_m: float = 0.02
+    """Only vertices at most this much farther than the nearest are meant to touch: a back meets a bar in a line."""
 
     def __post_init__(self) -> None:
-        if not (self.sigma_m > 0 and self.limit_m > 0 and 0 < self.closest <= 1):
-            raise InputError("sigma_m and limit_m must be positive, and closest a share between 0 and 1")
+        if not (self.sigma_m > 0 and self.limit_m > 0 and self.band_m > 0 and 0 < self.closest <= 1):
+            raise InputError("sigma_m, limit_m and band_m must be positive, and closest a share between 0 and 1")
 
 
 def reach_targets(
@@ -118,6 +120,7 @@ def _target(
     distance, nearest = cKDTree(part_verts).query(verts_cam[ids])
     if distance.min() > config.limit_m:
         return None
-    close = np.argsort(distance)[: max(5, round(len(ids) * config.closest))]
+    within = int((distance < distance.min() + config.band_m).sum())
+    close = np.argsort(distance)[: max(5, min(within, round(len(ids) * config.closest)))]
     goal = part_verts[nearest[close]].mean(axis=0)
     return PointTarget(ids[close], np.ones(len(close)), goal, config.sigma_m, f"{pair.body_part} at {pair.object_part}")

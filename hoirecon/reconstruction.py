@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from hoirecon.perception.text_boxes import TextBoxFinder
 
 
+def _fit_config() -> FitConfig:
+    return FitConfig(penetration_weight=0.5, order_weight=4.0, order_tolerance=0.01)
+
+
 @dataclass(frozen=True)
 class ReconstructConfig:
     """Settings of the whole way; each stage has its own."""
@@ -48,9 +52,9 @@ class ReconstructConfig:
     """Body from landmarks."""
     contact: GeometricConfig = field(default_factory=GeometricConfig)
     """Contact without weights; ignored if another estimator is given."""
-    fit: FitConfig = field(default_factory=FitConfig)
-    """Object pose."""
-    rounds: int = 1
+    fit: FitConfig = field(default_factory=_fit_config)
+    """Object pose; by default surer of the body's depth than ``FitConfig()``, because contact has placed the hands."""
+    rounds: int = 2
     """How often the body is moved to the object it holds and the object fitted again; 0 leaves the body where its
     landmarks put it."""
     reach: ReachConfig = field(default_factory=ReachConfig)
@@ -145,7 +149,9 @@ def reconstruct(
     for _ in range(config.rounds):
         with clock.stage("bringing body and object together"):
             fit = _reach(fit, things, fits, estimates, model, config)
-            near = _fit_objects(observation, fit, things, estimates, config.fit, [f.pose.R for f in fits])
+            near = _fit_objects(
+                observation, fit, things, estimates, replace(config.fit, rotations=0), [f.pose.R for f in fits]
+            )
             fits = [_with_runners_up(new, old) for new, old in zip(near, fits, strict=True)]
     clock.close()
     return assemble_scene(observation, fit, things, fits, estimates, asdict(config), clock.seconds)
@@ -175,11 +181,10 @@ def _fit_objects(
     config: FitConfig,
     near: Sequence[FloatArray] | None = None,
 ) -> list[ObjectFit]:
-    """From scratch, or near given rotations (then without the cover of all rotations)."""
+    """From scratch, or also near given rotations."""
     objects = [thing.to_fit for thing in things]
     if near is not None:
         objects = [replace(o, initial_rotations=_around(R)) for o, R in zip(objects, near, strict=True)]
-        config = replace(config, rotations=0)
     contacts = [(e.body, e.object) for e in estimates]
     fits = fit_objects(observation, fit.body, objects, contacts, config)
     parts = fit.evidence.model.parts
