@@ -13,7 +13,12 @@ from hoirecon.contact.protocols import ContactObject, PartPair
 from hoirecon.data.body.parts import BodyParts
 from hoirecon.errors import InputError
 from hoirecon.fitting.body_types import PointTarget
+from hoirecon.fitting.contact_pairs import sample_surface
+from hoirecon.mesh import Mesh
 from hoirecon.pose import ObjectPose
+
+SAMPLES = 500
+"""Points on an object part among which a part of the body finds its nearest."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ def reach_targets(
     """
     config = config or ReachConfig()
     found = [
-        _target(verts_cam, parts.verts_of(pair.body_part), _part_verts(obj, pose, pair), pair, config)
+        _target(verts_cam, parts.verts_of(pair.body_part), _part_points(obj, pose, pair), pair, config)
         for pair in pairs
         if pair.probability > config.probability
     ]
@@ -104,23 +109,33 @@ def _gap(
 ) -> float:
     """Mean distance of touching parts' middles, weighted by probability, metres."""
     middles = [
-        np.linalg.norm(verts_cam[parts.verts_of(p.body_part)].mean(axis=0) - _part_verts(obj, pose, p).mean(axis=0))
+        np.linalg.norm(verts_cam[parts.verts_of(p.body_part)].mean(axis=0) - _part_points(obj, pose, p).mean(axis=0))
         for p in pairs
     ]
     return float(np.average(middles, weights=[p.probability for p in pairs]))
 
 
-def _part_verts(obj: ContactObject, pose: ObjectPose, pair: PartPair) -> FloatArray:
-    return pose.apply(obj.mesh.verts[obj.part_verts(pair.object_part)])
+def _part_points(obj: ContactObject, pose: ObjectPose, pair: PartPair) -> FloatArray:
+    """(N, 3) points all over a part of the placed object; its vertices alone would miss the middle of flat sides."""
+    ids = obj.part_verts(pair.object_part)
+    faces = obj.mesh.faces[np.isin(obj.mesh.faces, ids).all(axis=1)]
+    points = obj.mesh.verts[ids]
+    if len(faces):
+        part = Mesh(obj.mesh.verts, faces, pair.object_part)
+        points = np.concatenate([points, sample_surface(part, SAMPLES).interpolate(part.verts)])
+    return pose.apply(points)
 
 
 def _target(
-    verts_cam: FloatArray, ids: IntArray, part_verts: FloatArray, pair: PartPair, config: ReachConfig
+    verts_cam: FloatArray, ids: IntArray, part_points: FloatArray, pair: PartPair, config: ReachConfig
 ) -> PointTarget | None:
-    distance, nearest = cKDTree(part_verts).query(verts_cam[ids])
+    distance, nearest = cKDTree(part_points).query(verts_cam[ids])
     if distance.min() > config.limit_m:
         return None
     within = int((distance < distance.min() + config.band_m).sum())
     close = np.argsort(distance)[: max(5, min(within, round(len(ids) * config.closest)))]
-    goal = part_verts[nearest[close]].mean(axis=0)
+    gaps = part_points[nearest[close]] - verts_cam[ids[close]]
+    # The whole patch moves until its nearest point touches; its mean on the surface would push half of it inside.
+    share = distance[close].min() / max(distance[close].mean(), 1e-9)
+    goal = verts_cam[ids[close]].mean(axis=0) + share * gaps.mean(axis=0)
     return PointTarget(ids[close], np.ones(len(close)), goal, config.sigma_m, f"{pair.body_part} at {pair.object_part}")

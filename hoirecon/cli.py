@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -183,11 +183,14 @@ class Reconstruct:
         return SamSegmenter(self.sam_checkpoint)
 
     def _config(self) -> ReconstructConfig:
-        from hoirecon.fitting.body_types import BodyFitConfig
-        from hoirecon.fitting.object_fit import FitConfig
         from hoirecon.reconstruction import ReconstructConfig
 
-        return ReconstructConfig(body=BodyFitConfig(height_m=self.height), fit=FitConfig(rotations=self.rotations))
+        usual = ReconstructConfig()
+        return replace(
+            usual,
+            body=replace(usual.body, height_m=self.height),
+            fit=replace(usual.fit, rotations=self.rotations),
+        )
 
 
 @dataclass(frozen=True)

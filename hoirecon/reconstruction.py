@@ -54,7 +54,7 @@ class ReconstructConfig:
     """Contact without weights; ignored if another estimator is given."""
     fit: FitConfig = field(default_factory=_fit_config)
     """Object pose; by default surer of the body's depth than ``FitConfig()``, because contact has placed the hands."""
-    rounds: int = 2
+    rounds: int = 3
     """How often the body is moved to the object it holds and the object fitted again; 0 leaves the body where its
     landmarks put it."""
     reach: ReachConfig = field(default_factory=ReachConfig)

@@ -120,6 +120,18 @@ def test_prompts_are_read() -> None:
     assert prompt.negative_points == ((9, 9),)
 
 
+def test_options_change_only_what_they_name() -> None:
+    from dataclasses import replace
+
+    from hoirecon.reconstruction import ReconstructConfig
+
+    usual = ReconstructConfig()
+    assert cli.Reconstruct(Path("a.jpg"))._config() == usual
+    changed = cli.Reconstruct(Path("a.jpg"), height=1.8, rotations=64)._config()
+    assert changed.fit == replace(usual.fit, rotations=64)
+    assert changed.body == replace(usual.body, height_m=1.8)
+
+
 def test_objects_lists_and_explains(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["objects"]) == 0
     assert "barbell" in capsys.readouterr().out.splitlines()
