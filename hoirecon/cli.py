@@ -53,6 +53,8 @@ class Reconstruct:
     """JSON file with box, points, negative_points and scribbles, as in docs/photos.json (one object only)."""
     object_mesh: Path | None = None
     """Your own mesh of the object (one object only)."""
+    mesh_unit: Literal["m", "cm", "mm", "auto"] = "m"
+    """Unit of that mesh's file."""
     out: Path = Path("out")
     """Folder for the result; an earlier result there is replaced."""
     person: int | None = None
@@ -120,9 +122,13 @@ class Reconstruct:
         if len(self.object) == 1:
             box, mask = _only(self.object_box, "--object-box"), _only(self.object_mask, "--object-mask")
             if prompt is not None:
-                return [ObjectRequest(self.object[0], mask=mask, prompt=prompt, mesh=self.object_mesh)]
+                return [
+                    ObjectRequest(
+                        self.object[0], mask=mask, prompt=prompt, mesh=self.object_mesh, mesh_unit=self.mesh_unit
+                    )
+                ]
             numbers = parse_box(box) if box else None
-            return [ObjectRequest(self.object[0], numbers, mask, None, self.object_mesh)]
+            return [ObjectRequest(self.object[0], numbers, mask, None, self.object_mesh, self.mesh_unit)]
         if prompt is not None or self.object_mesh is not None:
             raise InputError("points, strokes and --object-mesh go with one --object; give boxes or masks for several")
         boxes: list[Any] = [parse_box(text) for text in self.object_box]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -35,7 +35,9 @@ class ObjectRequest:
     prompt: MaskPrompt | None = None
     """Box, points and strokes for the segmenter."""
     mesh: Mesh | str | Path | None = None
-    """The user's own mesh (metres unless its file says otherwise); None takes the library's."""
+    """The user's own mesh; None takes the library's."""
+    mesh_unit: Literal["m", "cm", "mm", "auto"] = "m"
+    """Unit of the mesh's file; ``auto`` guesses it from the size."""
 
     def where(self) -> Any:
         """The prompt for perception.
@@ -115,7 +117,7 @@ def prepare_thing(request: ObjectRequest) -> Thing:
 
 def _own_thing(request: ObjectRequest) -> Thing:
     assert request.mesh is not None
-    mesh = request.mesh if isinstance(request.mesh, Mesh) else prepare_mesh(request.mesh)
+    mesh = request.mesh if isinstance(request.mesh, Mesh) else prepare_mesh(request.mesh, unit=request.mesh_unit)
     try:
         category: str | None = get_category(request.name).name
     except InputError:

@@ -132,6 +132,21 @@ def test_options_change_only_what_they_name() -> None:
     assert changed.body == replace(usual.body, height_m=1.8)
 
 
+def test_a_mesh_in_millimetres_is_said_and_can_be_given(
+    grey: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    import trimesh
+
+    from hoirecon.requests import prepare_things
+
+    trimesh.creation.box((300, 200, 100)).export(tmp_path / "mm.stl")
+    args = ["--object", "box", "--object-box", "1,2,30,40", "--object-mesh", str(tmp_path / "mm.stl")]
+    _fails(["reconstruct", str(grey), *args], "unit='mm'", capsys, tmp_path / "out")
+    box, mesh = ("1,2,30,40",), tmp_path / "mm.stl"
+    command = cli.Reconstruct(grey, object=("box",), object_box=box, object_mesh=mesh, mesh_unit="mm")
+    assert prepare_things(command._requests())[0].contact.mesh.extents.max() == pytest.approx(0.3)
+
+
 def test_objects_lists_and_explains(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["objects"]) == 0
     assert "barbell" in capsys.readouterr().out.splitlines()
