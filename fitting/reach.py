@@ -25,8 +25,8 @@ SAMPLES = 500
 class ReachConfig:
     """Settings of :func:`reach_targets`."""
 
-    sigma_m: float = 0.02
-    """How exactly touching parts are brought to the object, metres."""
+    sigma_m: float = 0.045
+    """How exactly touching parts are brought to the object, metres; smaller pulls hands off their landmarks."""
     limit_m: float = 0.3
     """Parts farther than this from the object are not pulled to it: the contact is then more likely wrong."""
     probability: float = 0.5

@@ -57,12 +57,16 @@ class ReconstructConfig:
     rounds: int = 3
     """How often the body is moved to the object it holds and the object fitted again; 0 leaves the body where its
     landmarks put it."""
+    last_penetration: float = 2.0
+    """Factor on the penetration weight in the last round: the result should not look wrong where they touch."""
     reach: ReachConfig = field(default_factory=ReachConfig)
     """How the body is moved to the object."""
 
     def __post_init__(self) -> None:
-        if self.rounds < 0:
-            raise InputError(f"rounds must be 0 or more, got {self.rounds}")
+        if self.rounds < 0 or self.last_penetration < 0:
+            raise InputError(
+                f"rounds and last_penetration must not be negative: {self.rounds}, {self.last_penetration}"
+            )
 
 
 def reconstruct(
@@ -146,12 +150,13 @@ def reconstruct(
         fit = _hold(fit, estimates, things, model)
     with clock.stage("fitting the object"):
         fits = _fit_objects(observation, fit, things, estimates, config.fit)
-    for _ in range(config.rounds):
+    for left in reversed(range(config.rounds)):
         with clock.stage("bringing body and object together"):
             fit = _reach(fit, things, fits, estimates, model, config)
-            near = _fit_objects(
-                observation, fit, things, estimates, replace(config.fit, rotations=0), [f.pose.R for f in fits]
-            )
+            close_by = replace(config.fit, rotations=0)
+            if left == 0:
+                close_by = replace(close_by, penetration_weight=config.last_penetration * close_by.penetration_weight)
+            near = _fit_objects(observation, fit, things, estimates, close_by, [f.pose.R for f in fits])
             fits = [_with_runners_up(new, old) for new, old in zip(near, fits, strict=True)]
     clock.close()
     return assemble_scene(observation, fit, things, fits, estimates, asdict(config), clock.seconds)
