@@ -230,14 +230,10 @@ class BodyInObject:
 
     def residuals(self, state: ObjectState) -> Residuals:
         """(B, K, 1) depths beyond the tolerance of the points that are inside, K the most of any pose."""
-        local = state.to_object(self.points)
-        pose, index = torch.nonzero(self.grid.contains(local), as_tuple=True)
-        scale = state.log_s.exp()[pose]
-        value, slope = self.grid.sample(local[pose, index])
-        distance = value * scale
-        deep = torch.nonzero(distance < -self.tolerance)[:, 0]
-        pose, index, distance = pose[deep], index[deep], distance[deep]
-        normal = (state.R[pose] @ slope[deep][..., None])[..., 0]
+        pose, index, distance, slope = deep_points(
+            self.grid, state.to_object(self.points), state.log_s.exp(), self.tolerance
+        )
+        normal = (state.R[pose] @ slope[..., None])[..., 0]
         rows = pose_rows(normal[:, None, None] / self.sigma, (self.points[index] - state.t[pose])[:, None])[:, 0, 0]
         rows[:, 6] -= distance / self.sigma
         return packed(-(distance + self.tolerance) / self.sigma, rows, pose, len(state), self.sigma)
@@ -262,13 +258,26 @@ class ObjectInBody:
     def residuals(self, state: ObjectState) -> Residuals:
         """(B, K, 1) depths beyond the tolerance of the points that are inside, K the most of any pose."""
         placed = state.place(self.points)
-        pose, index = torch.nonzero(self.grid.contains(placed), as_tuple=True)
-        points = placed[pose, index]
-        distance, slope = self.grid.sample(points)
-        deep = torch.nonzero(distance < -self.tolerance)[:, 0]
-        pose, points, distance = pose[deep], points[deep], distance[deep]
-        rows = pose_rows(-slope[deep][:, None, None] / self.sigma, (points - state.t[pose])[:, None])[:, 0, 0]
+        pose, index, distance, slope = deep_points(self.grid, placed, torch.ones_like(state.log_s), self.tolerance)
+        arm = placed[pose, index] - state.t[pose]
+        rows = pose_rows(-slope[:, None, None] / self.sigma, arm[:, None])[:, 0, 0]
         return packed(-(distance + self.tolerance) / self.sigma, rows, pose, len(state), self.sigma)
+
+
+def deep_points(
+    grid: DistanceGrid, points: Tensor, scale: Tensor, tolerance: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Which points (B, P, 3), in the grid's frame, lie deeper inside than the tolerance.
+
+    Returns:
+        Pose (K,) and point (K,) of each, its signed distance (K,) times the pose's ``scale`` (B,), metres, and the
+        distance's gradient (K, 3) in the grid's frame.
+    """
+    pose, index = torch.nonzero(grid.contains(points), as_tuple=True)
+    value, slope = grid.sample(points[pose, index])
+    distance = value * scale[pose]
+    deep = torch.nonzero(distance < -tolerance)[:, 0]
+    return pose[deep], index[deep], distance[deep], slope[deep]
 
 
 def packed(r: Tensor, rows: Tensor, pose: Tensor, batch: int, sigma: float) -> Residuals:

@@ -1,7 +1,8 @@
 """The one-call door: a photograph and the name of an object in, a fitted scene out.
 
-It does nothing of its own: each stage below is a public function of another package, and whoever wants to look
-between the stages calls them instead (examples/02_step_by_step.ipynb).
+Each stage below is a public function of another package, and whoever wants to look between the stages calls them
+instead (examples/02_step_by_step.ipynb). Its own is only the order: after the object is fitted once, body and
+object are brought together in a few rounds of reaching and fitting again.
 """
 
 from __future__ import annotations

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
 from hoirecon.contact.protocols import ContactObject, PartPair
 from hoirecon.data.body import BodyModel, load_body
 from hoirecon.data.objects import load_object
 from hoirecon.errors import InputError
-from hoirecon.fitting.reach import ReachConfig, held_way_round, reach_targets
+from hoirecon.fitting.reach import ReachConfig, _part_points, held_way_round, reach_targets
 from hoirecon.pose import ObjectPose
 
 PAIRS = (PartPair("left_palm", "bar_left", 0.9), PartPair("right_palm", "bar_right", 0.9))
@@ -55,3 +56,15 @@ def test_what_is_far_or_unsure_pulls_nothing(model: BodyModel) -> None:
     assert reach_targets(model.rest_verts, model.parts, obj, pose, unsure) == []
     with pytest.raises(InputError, match="positive"):
         ReachConfig(sigma_m=0)
+
+
+def test_a_part_stops_when_its_nearest_point_touches(model: BodyModel) -> None:
+    obj, pose = ContactObject.of(load_object("barbell")), _at_hands(model)
+    targets = reach_targets(model.rest_verts, model.parts, obj, pose, PAIRS)
+    assert len(targets) == 2
+    for pair, target in zip(PAIRS, targets, strict=True):
+        patch = model.rest_verts[target.vertex_ids]
+        gaps = cKDTree(_part_points(obj, pose, pair)).query(patch)[0]
+        way = float(np.linalg.norm(target.target_cam - patch.mean(axis=0)))
+        assert 0 < way <= gaps.min() + 1e-9
+        assert gaps.mean() > 1.1 * gaps.min()  # so that moving the patch's middle onto the bar would be too far
