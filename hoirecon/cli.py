@@ -165,7 +165,7 @@ class Reconstruct:
         import numpy as np
 
         from hoirecon.camera import Camera
-        from hoirecon.perception.images import read_image
+        from hoirecon.images import read_image
 
         numbers = _numbers(self.intrinsics, "intrinsics")
         if len(numbers) != 4:

@@ -111,3 +111,11 @@ def read_json(path: str | Path, max_bytes: int = 64 << 20) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as err:
         raise InputError(f"{path} is not JSON: {err}") from err
+
+
+def home_dir() -> Path:
+    """Folder of everything hoirecon keeps between runs: ``$HOIRECON_HOME``, else the user's cache folder."""
+    if home := os.environ.get("HOIRECON_HOME"):
+        return Path(home).expanduser()
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "hoirecon"

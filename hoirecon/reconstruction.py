@@ -25,10 +25,10 @@ from hoirecon.fitting.body_links import contact_lines, contact_links
 from hoirecon.fitting.body_types import BodyFit, BodyFitConfig
 from hoirecon.fitting.object_fit import AMBIGUOUS, FitConfig, ObjectFit, fit_objects
 from hoirecon.fitting.reach import ReachConfig, held_way_round, reach_targets
+from hoirecon.images import LoadedImage, read_image
 from hoirecon.mesh import Mesh
 from hoirecon.observation import Box, Observation
 from hoirecon.outcome import assemble_scene
-from hoirecon.perception.images import LoadedImage, read_image
 from hoirecon.perception.observe import observe
 from hoirecon.perception.protocols import MaskPrompt
 from hoirecon.perception.undistort import undistort

@@ -8,9 +8,9 @@ Each part is behind a small protocol (``protocols``), so that another detector o
 
 from __future__ import annotations
 
+from hoirecon.images import LoadedImage as LoadedImage
+from hoirecon.images import read_image as read_image
 from hoirecon.perception.cameras import camera_for as camera_for
-from hoirecon.perception.images import LoadedImage as LoadedImage
-from hoirecon.perception.images import read_image as read_image
 from hoirecon.perception.observe import observe as observe
 from hoirecon.perception.protocols import MaskPrompt as MaskPrompt
 from hoirecon.perception.protocols import PersonDetection as PersonDetection

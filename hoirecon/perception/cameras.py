@@ -6,7 +6,7 @@ from typing import Any
 
 from hoirecon.camera import DEFAULT_FOCAL_35MM, Camera
 from hoirecon.errors import InputError
-from hoirecon.perception.images import LoadedImage
+from hoirecon.images import LoadedImage
 
 
 def camera_for(

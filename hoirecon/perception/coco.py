@@ -16,8 +16,8 @@ import numpy as np
 from hoirecon.arrays import BoolArray, as_floats
 from hoirecon.errors import InputError
 from hoirecon.files import read_json
+from hoirecon.images import MAX_PIXELS
 from hoirecon.observation import Box, Keypoints
-from hoirecon.perception.images import MAX_PIXELS
 from hoirecon.perception.persons import person_from_parts
 from hoirecon.perception.protocols import PersonDetection
 

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from hoirecon.arrays import BoolArray, FloatArray, IntArray, as_floats, as_ints, as_mask
 from hoirecon.camera import Camera
 from hoirecon.errors import InputError
+from hoirecon.images import read_image
 from hoirecon.observation import Box
-from hoirecon.perception.images import read_image
 
 MAX_ARRAY_BYTES = 512 << 20
 """Largest unpacked size of the arrays of one npz file."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hoirecon.errors import HoireconError, InputError, MissingModelError
-from hoirecon.files import atomic_file, check_writable
+from hoirecon.files import atomic_file, check_writable, home_dir
 
 FETCH_COMMAND = "hoirecon models fetch"
 
@@ -58,14 +57,6 @@ POSE_LANDMARK = ModelFile(
     "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f",
 )
 MODEL_FILES = (POSE_DETECTION, POSE_LANDMARK)
-
-
-def home_dir() -> Path:
-    """Folder of everything hoirecon keeps between runs: ``$HOIRECON_HOME``, else the user's cache folder."""
-    if home := os.environ.get("HOIRECON_HOME"):
-        return Path(home).expanduser()
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "hoirecon"
 
 
 def models_dir() -> Path:

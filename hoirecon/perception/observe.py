@@ -11,9 +11,9 @@ import numpy as np
 from hoirecon.arrays import BoolArray, as_mask
 from hoirecon.camera import Camera
 from hoirecon.errors import InputError
+from hoirecon.images import LoadedImage, read_image
 from hoirecon.observation import Keypoints, Observation, box_of_mask
 from hoirecon.perception.cameras import camera_for
-from hoirecon.perception.images import LoadedImage, read_image
 from hoirecon.perception.importers import read_mask
 from hoirecon.perception.persons import (
     PersonChoice,

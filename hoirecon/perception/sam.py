@@ -6,7 +6,6 @@ are read off the checkpoint's own tensors, so that ViT-B, -L, -H and smaller tra
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,8 @@ from hoirecon.observation import Keypoints
 from hoirecon.perception.hands import find_hands
 from hoirecon.perception.masks import components
 from hoirecon.perception.protocols import MaskPrompt, Scribble
+from hoirecon.sam_network import build_sam, read_checkpoint
 
-MAX_CHECKPOINT_BYTES = 4 << 30
-"""Largest checkpoint that is opened (ViT-H has 2.6 GB)."""
 POINTS_PER_STROKE = 6
 """A stroke becomes so many points."""
 
@@ -76,99 +74,6 @@ class SamSegmenter:
         )
         best: BoolArray = np.asarray(masks[int(np.argmax(scores))], dtype=bool)
         return best & _inside(box, (height, width)) if prompt.box is not None else best
-
-
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Tensors of a checkpoint by name, without executing anything from the file.
-
-    Raises:
-        InputError: missing, too large, or not plain tensors.
-    """
-    import torch
-
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"the checkpoint {path} does not exist: give the path of a Segment Anything checkpoint")
-    if path.stat().st_size > MAX_CHECKPOINT_BYTES:
-        raise InputError(
-            f"the checkpoint {path} has {path.stat().st_size >> 20} MB, more than any Segment Anything model"
-        )
-    try:
-        if path.suffix == ".safetensors":
-            state: Any = require("safetensors.torch", extra="sam").load_file(str(path))
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as err:  # torch raises many kinds on files that are damaged or hold code
-        first = str(err).strip().splitlines()[:1]
-        raise InputError(f"the checkpoint {path} is not a file of plain tensors ({''.join(first)[:120]})") from err
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise InputError(f"the checkpoint {path} holds no table of tensors: give the original Segment Anything file")
-    return state
-
-
-def build_sam(state: dict[str, Any], name: str | Path = "checkpoint") -> Any:
-    """A Sam of the sizes that the tensors have, with them loaded.
-
-    Raises:
-        InputError: tensors are missing or do not fit together.
-    """
-    modeling = require("segment_anything.modeling", extra="sam")
-    torch = require("torch", extra="sam")
-    from functools import partial
-
-    try:
-        s = {key: tuple(value.shape) for key, value in state.items()}
-        _, grid, _, width = s["image_encoder.pos_embed"]
-        patch = s["image_encoder.patch_embed.proj.weight"][2]
-        channels = s["image_encoder.neck.0.weight"][0]
-        depth = _count(s, r"image_encoder\.blocks\.(\d+)\.")
-        reach = [s[f"image_encoder.blocks.{i}.attn.rel_pos_h"] for i in range(depth)]
-        windows = [(length + 1) // 2 for length, _ in reach]
-        encoder = modeling.ImageEncoderViT(
-            img_size=grid * patch,
-            patch_size=patch,
-            embed_dim=width,
-            depth=depth,
-            num_heads=width // reach[0][1],
-            mlp_ratio=s["image_encoder.blocks.0.mlp.lin1.weight"][0] / width,
-            norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
-            qkv_bias="image_encoder.blocks.0.attn.qkv.bias" in s,
-            use_rel_pos=True,
-            global_attn_indexes=[i for i, w in enumerate(windows) if w == grid],
-            window_size=min(windows),
-            out_chans=channels,
-        )
-        prompts = modeling.PromptEncoder(
-            embed_dim=channels,
-            image_embedding_size=(grid, grid),
-            input_image_size=(grid * patch, grid * patch),
-            mask_in_chans=s["prompt_encoder.mask_downscaling.3.weight"][0],
-        )
-        decoder = modeling.MaskDecoder(
-            num_multimask_outputs=s["mask_decoder.mask_tokens.weight"][0] - 1,
-            transformer=modeling.TwoWayTransformer(
-                depth=_count(s, r"mask_decoder\.transformer\.layers\.(\d+)\."),
-                embedding_dim=channels,
-                mlp_dim=s["mask_decoder.transformer.layers.0.mlp.lin1.weight"][0],
-                num_heads=8,  # not visible in the tensors; 8 in every published model
-            ),
-            transformer_dim=channels,
-            iou_head_depth=_count(s, r"mask_decoder\.iou_prediction_head\.layers\.(\d+)\."),
-            iou_head_hidden_dim=s["mask_decoder.iou_prediction_head.layers.0.weight"][0],
-        )
-        sam = modeling.Sam(
-            encoder, prompts, decoder, pixel_mean=[123.675, 116.28, 103.53], pixel_std=[58.395, 57.12, 57.375]
-        )
-        sam.load_state_dict(state)
-    except (KeyError, RuntimeError, ValueError, IndexError, AssertionError, ZeroDivisionError) as err:
-        first = str(err).strip().splitlines()[:1]
-        raise InputError(f"{name} is not a Segment Anything checkpoint ({''.join(first)[:120]})") from err
-    return sam
-
-
-def _count(shapes: dict[str, Any], pattern: str) -> int:
-    """How many numbered blocks there are."""
-    return 1 + max(int(match[1]) for key in shapes if (match := re.match(pattern, key)))
 
 
 def _check_type(state: dict[str, Any], model_type: str, name: str | Path) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from hoirecon.arrays import ByteArray
+from hoirecon.images import read_image
 from hoirecon.perception.blazepose import LANDMARKS, BlazePose
-from hoirecon.perception.images import read_image
 from hoirecon.perception.persons import find_persons
 from hoirecon.perception.protocols import PersonDetector
 

@@ -12,8 +12,8 @@ from PIL.TiffImagePlugin import IFDRational
 
 from hoirecon.camera import Camera
 from hoirecon.errors import InputError
+from hoirecon.images import ExifFocal, LoadedImage, read_image
 from hoirecon.perception.cameras import camera_for
-from hoirecon.perception.images import ExifFocal, LoadedImage, read_image
 
 GREY = np.full((300, 400, 3), 128, np.uint8)
 

@@ -11,11 +11,11 @@ import pytest
 
 from hoirecon.arrays import BoolArray, ByteArray, FloatArray
 from hoirecon.errors import InputError
+from hoirecon.images import read_image
 from hoirecon.observation import Keypoints
 from hoirecon.perception.blazepose import BlazePose
 from hoirecon.perception.grabcut import GrabCutSegmenter
 from hoirecon.perception.hands import find_hands
-from hoirecon.perception.images import read_image
 from hoirecon.perception.protocols import MaskPrompt, Scribble, Segmenter
 
 SIZE = (240, 320)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from hoirecon import files
 from hoirecon.errors import InputError, MissingModelError
 from hoirecon.perception import models
 
@@ -97,6 +98,6 @@ def test_main_prints_one_sentence_on_failure(wheel: Path, capsys: pytest.Capture
 def test_home_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOIRECON_HOME", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert models.home_dir() == tmp_path / "hoirecon"
+    assert files.home_dir() == tmp_path / "hoirecon"
     monkeypatch.setenv("HOIRECON_HOME", str(tmp_path / "own"))
-    assert models.home_dir() == tmp_path / "own"
+    assert files.home_dir() == tmp_path / "own"

@@ -12,7 +12,8 @@ import pytest
 from hoirecon.errors import InputError
 from hoirecon.observation import Keypoints
 from hoirecon.perception.protocols import MaskPrompt, Scribble, Segmenter
-from hoirecon.perception.sam import SamSegmenter, build_sam, read_checkpoint
+from hoirecon.perception.sam import SamSegmenter
+from hoirecon.sam_network import build_sam, read_checkpoint
 
 torch = pytest.importorskip("torch")
 modeling = pytest.importorskip("segment_anything.modeling")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from hoirecon.errors import InputError
-from hoirecon.perception.images import MAX_PIXELS, LoadedImage, read_image
+from hoirecon.images import MAX_PIXELS, LoadedImage, read_image
 
 GRADIENT = np.stack(np.meshgrid(np.arange(40) * 6, np.arange(30) * 8), -1).astype(np.uint8)
 RGB = np.dstack([GRADIENT, np.full((30, 40), 77, np.uint8)])
