@@ -1,0 +1,1 @@
+"""Running the network without waste: preprocessing, cached generation, cached view features, precision."""
