@@ -45,7 +45,7 @@ CONVENTIONS = {
     "pixels": "the pixel in column i and row j covers [i, i+1] x [j, j+1]; its centre is (i + 0.5, j + 0.5)",
     "object_pose": "x_cam = s * R @ x_obj + t (column vectors); mesh vertices are in the object frame, unscaled",
     "body_params": "SMPL-family names; rotation vectors; verts_cam = LBS(...) + transl, turning about the pelvis",
-    "contact": "probability of contact per vertex, in [0, 1]",
+    "contact": "probability of contact per vertex, in [0, 1]; label, answer, named_parts, notes: the estimator's words",
     "masks": "visible pixels only; stored as bits, row by row (numpy.packbits), of the photograph's height x width",
     "object_mask": "object_mask_k belongs to objects[k]",
     "scene.glb": "glTF axes: x right, y up, z backward, i.e. (x, -y, -z) of cam; metres; colours show contact",
@@ -264,7 +264,7 @@ def _observation_from(entry: dict[str, Any], arrays: Arrays, image: ByteArray, c
     )
 
 
-# Results from before `num_landmarks` and `alternatives` were written lack these keys; they read as "none".
+# Results from before `num_landmarks`, `alternatives` and a contact's words were written lack these keys: "none".
 
 
 def _body_from(entry: dict[str, Any], k: int, arrays: Arrays) -> SceneBody:
@@ -306,7 +306,15 @@ def _pose_from(entry: dict[str, Any]) -> ObjectPose:
 def _pair_from(entry: dict[str, Any], k: int, arrays: Arrays) -> ScenePair:
     def contact(side: str) -> ContactMap:
         about = entry[f"{side}_contact"]
-        return ContactMap(_array(arrays, f"contact_{k}_{side}"), str(about["topology"]), str(about["source"]))
+        return ContactMap(
+            _array(arrays, f"contact_{k}_{side}"),
+            str(about["topology"]),
+            str(about["source"]),
+            label=str(about.get("label", "")),
+            answer=str(about.get("answer", "")),
+            named_parts=tuple(str(part) for part in about.get("named_parts", ())),
+            notes=tuple(str(note) for note in about.get("notes", ())),
+        )
 
     return ScenePair(int(entry["body_index"]), int(entry["object_index"]), contact("body"), contact("object"))
 
