@@ -1,0 +1,90 @@
+"""The whole InteractVLM: words of the VLM become prompts of MV-Loc.
+
+Dwivedi et al., "InteractVLM", CVPR 2025. One forward pass has three parts, which callers run apart, so that each is run
+once only: the VLM reads and answers (``inference/generation.py``); :meth:`InteractVLMNetwork.contact_prompts` turns the
+states of its contact tokens into one prompt per view; ``mv_loc`` localises the prompts in pictures that it has encoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from hoirecon.contact.modeling.attention_splitter import AttentionSplitter
+from hoirecon.contact.modeling.config import NetworkConfig
+from hoirecon.contact.modeling.feat_lift import build_feat_lift
+from hoirecon.contact.modeling.mv_loc import MVLoc
+from hoirecon.contact.modeling.token_projection import TokenProjection
+from hoirecon.contact.modeling.vlm import VLM
+from hoirecon.errors import InputError
+
+
+class InteractVLMNetwork(nn.Module):
+    """All tensors of one model, and the way from a contact token to prompts.
+
+    Example:
+        The 13B model without its 26 GB::
+
+            with torch.device("meta"):
+                network = InteractVLMNetwork(NetworkConfig())
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        """Random weights, on torch's default device and in its default type."""
+        super().__init__()
+        self.config = config
+        self.vlm = VLM(config)
+        self.token_projection = TokenProjection(config.language.hidden_size, config.prompt_dim)
+        self.feat_lift = build_feat_lift(config)
+        self.attention_splitter = (
+            AttentionSplitter(config.prompt_dim, config.splitter_hidden) if config.splits_attention else None
+        )
+        self.mv_loc = MVLoc(config)
+
+    def restore_buffers(self, device: torch.device | str) -> None:
+        """Make anew what no checkpoint holds, after the weights of a network from the meta device were assigned."""
+        self.vlm.restore_buffers(device)
+
+    def project(self, hidden: Tensor) -> Tensor:
+        """One embedding per contact token, repeated for every view.
+
+        Args:
+            hidden: (S, H) states that predict contact tokens; only these rows are projected.
+
+        Returns:
+            (S, V, D).
+        """
+        weight = self.token_projection[0].weight
+        embedding: Tensor = self.token_projection(hidden.to(weight))
+        return embedding[:, None].expand(-1, self.config.num_views, -1)
+
+    def contact_prompts(
+        self, hidden: Tensor, token_ids: Sequence[int] | Tensor, cameras: Tensor | None = None
+    ) -> Tensor:
+        """What MV-Loc is prompted with: for every contact token one embedding per view.
+
+        Args:
+            hidden: (S, H) states that predict the contact tokens, after the language model's final norm.
+            token_ids: (S,) which contact token each is; human and object differ in the attention splitter.
+            cameras: (V, 5) normalised cameras of the views, see :func:`normalize_cameras`; None for a photograph.
+
+        Returns:
+            (S, V, D). All V embeddings of a token prompt every view together.
+
+        Raises:
+            InputError: not contact tokens, or other numbers of tokens or cameras than expected.
+        """
+        ids = token_ids.tolist() if isinstance(token_ids, Tensor) else list(token_ids)
+        if hidden.ndim != 2 or len(hidden) != len(ids):
+            raise InputError(f"{len(ids)} contact tokens need states ({len(ids)}, H), got {tuple(hidden.shape)}")
+        roles = [self.config.tokens.role_of(token) for token in ids]
+        prompts = self.project(hidden)
+        if self.feat_lift is not None:
+            prompts = self.feat_lift(prompts, cameras)
+        if self.attention_splitter is None or not roles:
+            return prompts
+        # Every token by its own role; the reference, which cannot localise several, takes the first one's for all.
+        split = [self.attention_splitter(one[None], role) for one, role in zip(prompts, roles, strict=True)]
+        return torch.cat(split)
