@@ -5,8 +5,10 @@ Part of the joint human and object model of Dwivedi et al., "InteractVLM", CVPR 
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hoirecon.contact.modeling.contact_tokens import Role
 
@@ -46,6 +48,6 @@ class AttentionSplitter(nn.Module):
             return embedding
         x = self.input_proj(embedding)
         query = self.query_human if role == "human" else self.query_object
-        mixed = functional.scaled_dot_product_attention(query(x), self.key(x), self.value(x))
-        out: Tensor = self.output_proj(mixed)
+        scores = query(x) @ self.key(x).transpose(-2, -1) / math.sqrt(x.shape[-1])
+        out: Tensor = self.output_proj(torch.softmax(scores, dim=-1) @ self.value(x))
         return out

@@ -18,7 +18,8 @@ the same, values padded to that width          1.9 s   270 MB
 =============================================  =====  =======
 
 Folding, ``[q * scale, rel_h, rel_w] . [k, onehot_h, onehot_w]``, multiplies vectors of length d + 128 instead of d. The
-bias by rows is the leanest and costs not one multiplication more than the published code.
+bias by rows is the leanest and costs not one multiplication more than the published code. In windows that stick out of
+the grid only real places are projected, which saves 5 % of the published ViT-H's operations.
 """
 
 from __future__ import annotations
@@ -39,34 +40,50 @@ CHUNK = 4
 
 
 class GridAttention(nn.Module):
-    """Multi-head attention among the places of a grid, with decomposed relative positions.
+    """Multi-head attention among the places of a grid or of each of its windows, with decomposed relative positions.
 
-    It takes over the parameters of a ``segment_anything`` attention, under their names.
+    Windows that stick out of the grid see nothing there but the projections' biases, as in the published code; those
+    are filled in here instead of projecting zeros.
     """
 
-    def __init__(self, eager: Any) -> None:
-        """Take the parameters of ``segment_anything.modeling.image_encoder.Attention``; they are shared, not copied."""
+    def __init__(self, eager: Any, window: int) -> None:
+        """Share the parameters of ``segment_anything``'s attention, under their names.
+
+        Args:
+            eager: ``segment_anything.modeling.image_encoder.Attention``.
+            window: side of a window in places; 0 for the whole grid.
+        """
         super().__init__()
         self.num_heads: int = eager.num_heads
-        self.qkv: nn.Module = eager.qkv
-        self.proj: nn.Module = eager.proj
+        self.window = window
+        self.qkv: nn.Linear = eager.qkv
+        self.proj: nn.Linear = eager.proj
         self.use_rel_pos: bool = eager.use_rel_pos
         if self.use_rel_pos:
-            self.rel_pos_h = nn.Parameter(eager.rel_pos_h.detach(), requires_grad=eager.rel_pos_h.requires_grad)
-            self.rel_pos_w = nn.Parameter(eager.rel_pos_w.detach(), requires_grad=eager.rel_pos_w.requires_grad)
+            self.rel_pos_h: nn.Parameter = eager.rel_pos_h
+            self.rel_pos_w: nn.Parameter = eager.rel_pos_w
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
-        batch, height, width, _ = x.shape
-        qkv = self.qkv(x).reshape(batch, height * width, 3, self.num_heads, -1)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, H*W, d)
+        qkv = self.qkv(x)
+        if self.window:
+            windows = split_windows(qkv, self.window, self.qkv.bias)
+            mixed = join_windows(self._attend(windows), x.shape[1], x.shape[2])
+        else:
+            mixed = self._attend(qkv)
+        projected: Tensor = self.proj(mixed)
+        return projected
+
+    def _attend(self, qkv: Tensor) -> Tensor:
+        """(B, H, W, 3C) queries, keys and values -> (B, H, W, C), every place looking at all others."""
+        batch, height, width, _ = qkv.shape
+        heads = qkv.reshape(batch, height * width, 3, self.num_heads, -1)
+        q, k, v = heads.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, H*W, d)
         if self.use_rel_pos:
             out = self._with_positions(q, k, v, height, width)
         else:
             out = functional.scaled_dot_product_attention(q, k, v)
-        out = out.transpose(1, 2).reshape(batch, height, width, -1)
-        projected: Tensor = self.proj(out)
-        return projected
+        return out.transpose(1, 2).reshape(batch, height, width, -1)
 
     def _with_positions(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:
         """Attention (B, heads, H*W, d), a few rows of queries at a time."""
@@ -81,6 +98,45 @@ class GridAttention(nn.Module):
             bias = position_bias(part, rows_of[rows], cols_of)
             parts.append(functional.scaled_dot_product_attention(part.flatten(2, 3), k, v, attn_mask=bias))
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+
+
+class FusedBlock(nn.Module):
+    """One block of the encoder with :class:`GridAttention`; names as in ``segment_anything``."""
+
+    def __init__(self, eager: Any) -> None:
+        """Share the parameters of ``segment_anything.modeling.image_encoder.Block``."""
+        super().__init__()
+        self.norm1: nn.Module = eager.norm1
+        self.attn = GridAttention(eager.attn, eager.window_size)
+        self.norm2: nn.Module = eager.norm2
+        self.mlp: nn.Module = eager.mlp
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        x = x + self.attn(self.norm1(x))
+        out: Tensor = x + self.mlp(self.norm2(x))
+        return out
+
+
+def split_windows(x: Tensor, side: int, fill: Tensor | None) -> Tensor:
+    """(B, H, W, C) -> (B * windows, side, side, C), row by row; places beyond the grid hold ``fill`` (C,) or zeros."""
+    batch, height, width, channels = x.shape
+    down, across = -(-height // side), -(-width // side)
+    if (down * side, across * side) != (height, width):
+        whole = x.new_zeros(batch, down * side, across * side, channels)
+        whole = whole if fill is None else whole + fill
+        whole[:, :height, :width] = x
+        x = whole
+    grid = x.reshape(batch, down, side, across, side, channels)
+    return grid.transpose(2, 3).reshape(-1, side, side, channels)
+
+
+def join_windows(windows: Tensor, height: int, width: int) -> Tensor:
+    """The inverse of :func:`split_windows`: (B, height, width, C), what lies beyond the grid dropped."""
+    side, channels = windows.shape[1], windows.shape[-1]
+    down, across = -(-height // side), -(-width // side)
+    grid = windows.reshape(-1, down, across, side, side, channels)
+    return grid.transpose(2, 3).reshape(-1, down * side, across * side, channels)[:, :height, :width]
 
 
 def relative_positions(table: Tensor, size: int) -> Tensor:
@@ -119,10 +175,9 @@ def build_image_encoder(config: SamConfig) -> nn.Module:
 
 
 def with_fused_attention(encoder: nn.Module) -> nn.Module:
-    """Exchange, in place, every attention of ``segment_anything``'s image encoder for :class:`GridAttention`."""
-    blocks: Any = encoder.blocks
-    for block in blocks:
-        block.attn = GridAttention(block.attn)
+    """Exchange, in place, every block of ``segment_anything``'s image encoder for a :class:`FusedBlock`."""
+    eager: Any = encoder.blocks
+    encoder.blocks = nn.ModuleList(FusedBlock(block) for block in eager)
     return encoder
 
 

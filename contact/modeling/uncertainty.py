@@ -28,7 +28,7 @@ class UncertaintyHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, 1, e, e) positive uncertainty of image embeddings (B, C, e, e), in the weights' dtype."""
-        x = features.to(self.linear1.weight.dtype).movedim(1, -1)
+        x = features.to(self.linear1.weight.dtype).movedim(1, -1).contiguous()
         x = torch.relu(self.linear1(x))
         x = torch.relu(self.linear2(x))
         return functional.softplus(self.linear3(x)).movedim(-1, 1)
