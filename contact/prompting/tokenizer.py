@@ -337,13 +337,15 @@ def _base_type(token_type: str) -> str:
 
 def _load_model(model: bytes) -> Any:
     sentencepiece = require("sentencepiece", extra="vlm")
+    advice = "copy it again from the checkpoint"
     try:
-        return sentencepiece.SentencePieceProcessor(model_proto=model)
+        sp = sentencepiece.SentencePieceProcessor(model_proto=model) if model else None  # no bytes would pass silently
     except Exception as err:  # sentencepiece raises RuntimeError and others on damaged bytes
-        first = str(err).strip().splitlines()[:1]
-        raise InputError(
-            f"tokenizer.model is not a sentencepiece model ({''.join(first)[:120]}): copy it again from the checkpoint"
-        ) from err
+        first = "".join(str(err).strip().splitlines()[:1])[:120]
+        raise InputError(f"tokenizer.model is not a sentencepiece model ({first}): {advice}") from err
+    if sp is None:
+        raise InputError(f"tokenizer.model is not a sentencepiece model (it is empty): {advice}")
+    return sp
 
 
 def _in_base(sp: Any, word: str) -> bool:
