@@ -90,13 +90,17 @@ def _reference_parts(network: InteractVLMNetwork, case: CostCase) -> dict[str, f
     }
 
 
+def _quadratic(count: Callable[[int], float], at: tuple[int, int, int]) -> np.polynomial.Polynomial:
+    """Counts at any length from three: every operation is at most quadratic in the length, so this is exact."""
+    return np.polynomial.Polynomial.fit(at, [count(length) for length in at], deg=2)
+
+
 def _summed(count: Callable[[int], float], lengths: range) -> float:
-    """Sum of counts over consecutive lengths, from three of them: every operation is at most quadratic in the length."""
-    at = [lengths[0], lengths[len(lengths) // 2], lengths[-1]]
-    if len(set(at)) < 3:
+    """Sum of counts over consecutive lengths."""
+    if len(lengths) < 3:
         return sum(count(length) for length in lengths)
-    quadratic = np.polynomial.Polynomial.fit(at, [count(length) for length in at], deg=2)
-    return float(quadratic(np.array(lengths)).sum())
+    counts = _quadratic(count, (lengths[0], lengths[len(lengths) // 2], lengths[-1]))
+    return float(counts(np.array(lengths)).sum())
 
 
 def _read_all(network: InteractVLMNetwork, case: CostCase, length: int) -> float:
@@ -115,12 +119,14 @@ def _our_parts(network: InteractVLMNetwork, case: CostCase) -> dict[str, float]:
     prefix = prefill(vlm, [*text, IMAGE_TOKEN, 1], image)
     questions = [[1] * case.question_tokens] * n
     contact = case.config.tokens.ids
+
+    def answers(tokens: int) -> float:
+        return _count(lambda: answer(vlm, prefix, questions, contact_ids=contact, max_new_tokens=tokens))
+
     return {
         "clip": _count(lambda: vlm.image_tokens(_clip_pixels(case))),
         "language_prefix": _count(lambda: prefill(vlm, [*text, IMAGE_TOKEN, 1], image)),
-        "language_answers": _count(
-            lambda: answer(vlm, prefix, questions, contact_ids=contact, max_new_tokens=case.answer_tokens)
-        ),
+        "language_answers": float(_quadratic(answers, (1, 3, 5))(case.answer_tokens)),
         "token_projection": n * _count(lambda: network.token_projection(_states(case, 1))),
         "sam_body_views": 0.0,
         "sam_object_views": (n - 1) * _encode(network, case, views),
