@@ -56,8 +56,7 @@ class InteractVLMNetwork(nn.Module):
         Returns:
             (S, V, D).
         """
-        weight = self.token_projection[0].weight
-        embedding: Tensor = self.token_projection(hidden.to(weight))
+        embedding: Tensor = self.token_projection(hidden.to(next(self.token_projection.parameters())))
         return embedding[:, None].expand(-1, self.config.num_views, -1)
 
     def contact_prompts(
