@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -81,7 +82,8 @@ def test_devices_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     for device in ("cuda", "cuda:3", "mps"):
         with pytest.raises(InputError, match="choose cpu"):
             choose_dtype(device)
-    for device in ("gpu", "", "cpu:x", 3.5):
+    odd: list[Any] = ["gpu", "", "cpu:x", 3.5]
+    for device in odd:
         with pytest.raises(InputError, match="there is no device"):
             choose_dtype(device)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
