@@ -4,6 +4,7 @@
 ``save_scene``             the whole result folder (what :meth:`hoirecon.Scene.save` calls)
 ``overlay_picture``        the photograph beside the photograph under the fitted scene
 ``contact_picture``        body and objects coloured by contact probability
+``contact_sheet``          an estimate: photograph, the model's words, contact from four views
 ``turntable_picture``      the scene from all round
 ``report_page``            one offline HTML page with an orbitable 3D view
 ``view_scene``             the live 3D view (what ``hoirecon view`` calls)
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hoirecon.views.contact import contact_picture as contact_picture
+    from hoirecon.views.contact_page import contact_sheet as contact_sheet
     from hoirecon.views.folder import save_scene as save_scene
     from hoirecon.views.overlay import overlay_picture as overlay_picture
     from hoirecon.views.raycast import cast_rays as cast_rays
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "cast_rays": "hoirecon.views.raycast",
     "contact_picture": "hoirecon.views.contact",
+    "contact_sheet": "hoirecon.views.contact_page",
     "make_surface": "hoirecon.views.surface",
     "overlay_picture": "hoirecon.views.overlay",
     "render": "hoirecon.views.raycast",

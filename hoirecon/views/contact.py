@@ -13,7 +13,7 @@ from hoirecon.views.framing import UP_CAM, bounding_ball, fit_view, inside, rais
 from hoirecon.views.look import body_contact, object_contact, part_names
 from hoirecon.views.palette import contact_colors, to_bytes
 from hoirecon.views.raycast import Light, render
-from hoirecon.views.surface import Surface, make_surface, with_ambient_light
+from hoirecon.views.surface import OCCLUSION_RAYS, Surface, make_surface, with_ambient_light
 
 BODY_PANEL = (400, 620)
 """Width and height of a body's picture, pixels."""
@@ -49,22 +49,22 @@ def _body_views(body: SceneBody, contact: FloatArray, name: str) -> list[tuple[s
     axis = body.params.global_orient
     angle = float(np.rad2deg(np.linalg.norm(axis)))
     front, up = (turned(way, angle, axis) for way in np.eye(3)[[2, 1]])  # SMPL-family: looks along +z, stands along +y
-    surface = _surface(body.mesh, contact)
+    surface = contact_surface(body.mesh, contact)
     sides = [("front", front), ("back", -front)]
-    pictures = [(f"{name}, {side}", _draw(surface, body.verts, way, up, BODY_PANEL)) for side, way in sides]
+    pictures = [(f"{name}, {side}", draw_contact(surface, body.verts, way, up, BODY_PANEL)) for side, way in sides]
     touched = body.verts[contact > CONTACT_THRESHOLD]
     if len(touched) > 0:
         way = touched_side(body.mesh, contact)
         way = front if way is None else way
-        near = _neighbourhood(touched)
-        close = _draw(surface, near, way, up, BODY_PANEL, margin=0.16, fade=0.08)
+        near = neighbourhood(touched)
+        close = draw_contact(surface, near, way, up, BODY_PANEL, margin=0.16, fade=0.08)
         pictures.append((f"{name}, where it is touched", close))
     return pictures
 
 
-def _neighbourhood(points: FloatArray) -> FloatArray:
-    """(N + 6, 3) the points, and at least ``CLOSE_UP`` of what is around them."""
-    room = CLOSE_UP / 2 * np.concatenate([np.eye(3), -np.eye(3)])
+def neighbourhood(points: FloatArray, extent: float = CLOSE_UP) -> FloatArray:
+    """(N + 6, 3) the points, and at least ``extent`` metres of what is around them."""
+    room = extent / 2 * np.concatenate([np.eye(3), -np.eye(3)])
     return np.concatenate([points, bounding_ball(points)[0] + room])
 
 
@@ -74,9 +74,9 @@ def _object_columns(scene: Scene, names: list[str]) -> list[tuple[str, ByteArray
     gap = BODY_PANEL[1] - 2 * OBJECT_PANEL[1]
     for k, obj in enumerate(scene.objects):
         mesh, contact = obj.mesh_cam, object_contact(scene, k)
-        surface = _surface(mesh, contact)
+        surface = contact_surface(mesh, contact)
         ways = object_directions(mesh, contact)
-        pictures = [_draw(surface, mesh.verts, way, UP_CAM, OBJECT_PANEL) for way in ways]
+        pictures = [draw_contact(surface, mesh.verts, way, UP_CAM, OBJECT_PANEL) for way in ways]
         between = over(np.zeros((gap, OBJECT_PANEL[0], 4), dtype=np.uint8))
         sides = "camera's side and far side" if touched_side(mesh, contact) is None else "touched side and opposite"
         columns.append((f"{names[k]}, {sides}", np.concatenate([pictures[0], between, pictures[1]])))
@@ -111,11 +111,12 @@ def touched_side(mesh: Mesh, contact: FloatArray) -> FloatArray | None:
     return mean / length if length > 0.25 else None
 
 
-def _surface(mesh: Mesh, contact: FloatArray) -> Surface:
-    return with_ambient_light([make_surface(mesh, contact_colors(contact))])[0]
+def contact_surface(mesh: Mesh, contact: FloatArray, rays: int = OCCLUSION_RAYS) -> Surface:
+    """The mesh coloured by contact probability (V,), with the light that reaches it, looked for along ``rays`` rays."""
+    return with_ambient_light([make_surface(mesh, contact_colors(contact))], rays=rays)[0]
 
 
-def _draw(
+def draw_contact(
     surface: Surface,
     points: FloatArray,
     way: FloatArray,
@@ -124,6 +125,17 @@ def _draw(
     margin: float = 0.06,
     fade: float = 0.0,
 ) -> ByteArray:
+    """Draw a surface coloured by contact on the calm background; (H, W, 3).
+
+    Args:
+        surface: what :func:`contact_surface` gave.
+        points: (N, 3) what must be in the picture, metres.
+        way: (3,) from the surface towards the eye.
+        up: (3,) what shall point upwards.
+        size: width and height, pixels.
+        margin: free border on each side, as a share of the picture.
+        fade: share of the picture over which its edge fades out; for close-ups.
+    """
     view = fit_view(points, way, *size, up=up, margin=margin)
     drawn = render([surface.moved(view.T_view_cam)], view.camera, _LIGHT)
     if fade > 0:  # what runs out of a close-up fades instead of ending in a hard line
