@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from hoirecon.contact.modeling.config import LanguageConfig, NetworkConfig, VisionConfig
 from hoirecon.contact.modeling.contact_tokens import ContactTokens
@@ -44,22 +45,25 @@ def tiny_vlm(seed: int = 0, **changes: Any) -> VLM:
     """Random weights, large enough for attention to be sharp and for answers to vary."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return louder(VLM(tiny_config(**changes))).eval()
+        vlm = VLM(tiny_config(**changes)).eval()
+        louder(vlm.language_model)
+        return vlm
 
 
 def tiny_network(seed: int = 0, **changes: Any) -> InteractVLMNetwork:
     """The same for the whole network."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = InteractVLMNetwork(tiny_config(**changes))
-        louder(network.vlm)
-        return network.eval()
+        network = InteractVLMNetwork(tiny_config(**changes)).eval()
+        for part in (network.vlm.language_model, network.token_projection, network.attention_splitter):
+            if part is not None:
+                louder(part)
+        return network
 
 
-def louder(vlm: VLM) -> VLM:
-    """Matrices of the language model with entries of about one over the root of their width."""
+def louder(part: nn.Module) -> None:
+    """Matrices with entries of about one over the root of their width, so that no part is drowned by the others."""
     with torch.no_grad():
-        for parameter in vlm.language_model.parameters():
+        for parameter in part.parameters():
             if parameter.ndim == 2:
-                parameter.normal_(std=2.0 * parameter.shape[1] ** -0.5)
-    return vlm
+                parameter.normal_(std=1.5 * parameter.shape[1] ** -0.5)
