@@ -1,6 +1,28 @@
 """Weights in files: released folders, our own folders, and the way from one to the other.
 
-Import what you need from its file: ``open`` (one door for both kinds), ``released`` (folders as published), ``convert``
-(from one to the other), ``native`` and ``layout`` (our own), ``keys`` (names of the tensors). Nothing heavy is loaded
-with this package.
+``open`` is one door for both kinds, ``released`` reads folders as published, ``convert`` goes from one to the other,
+``native`` and ``layout`` are our own, ``keys`` knows the tensors' names. Nothing heavy is loaded with this package.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hoirecon.contact.checkpoints.open import Loaded, kind_of, open_checkpoint
+
+if TYPE_CHECKING:
+    from hoirecon.contact.checkpoints.convert import convert_released
+    from hoirecon.contact.checkpoints.native import save_network, verify
+
+__all__ = ["Loaded", "convert_released", "kind_of", "open_checkpoint", "save_network", "verify"]
+
+_LAZY = {"convert_released": "convert", "save_network": "native", "verify": "native"}
+
+
+def __getattr__(name: str) -> Any:
+    """What needs torch is imported when it is first asked for."""
+    if name not in _LAZY:
+        raise AttributeError(f"{__name__} has no '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -67,7 +67,7 @@ def convert_released(
         write_configs(folder, found.config, dtype_of(specs))
         write_tensors(folder, specs, _shown(found, total, progress), max_shard_bytes)
         copy_beside(folder, found.folder, found.tower)
-        write_manifest(folder, found.config, name or Path(source).resolve().name)
+        write_manifest(folder, found.config, name or Path(source).resolve().name, released=True)
     return read_manifest(out)
 
 

@@ -181,7 +181,7 @@ def copy_beside(out: Path, tokenizer: Path | None, tower: Path | None = None) ->
         shutil.copyfile(tower / "preprocessor_config.json", out / TOWER_FOLDER / "preprocessor_config.json")
 
 
-def write_manifest(folder: Path, config: NetworkConfig, name: str) -> None:
+def write_manifest(folder: Path, config: NetworkConfig, name: str, released: bool) -> None:
     """Write configuration, sizes and hashes; everything else must be in the folder already."""
     from hoirecon import __version__
 
@@ -190,7 +190,7 @@ def write_manifest(folder: Path, config: NetworkConfig, name: str) -> None:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-    head = {"format": FORMAT, "version": VERSION, "hoirecon": __version__, "name": name}
+    head = {"format": FORMAT, "version": VERSION, "hoirecon": __version__, "name": name, "released": released}
     write_json(folder / MANIFEST, head | {"config": config_dict(config), "files": files})
 
 
@@ -202,6 +202,8 @@ class Manifest:
     """Name of the model."""
     hoirecon: str
     """Version that wrote it."""
+    released: bool
+    """Whether the weights are those that InteractVLM's authors published."""
     config: NetworkConfig
     """What the network is."""
     files: Mapping[str, Mapping[str, Any]]
@@ -232,7 +234,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise InputError(f"{path} lacks 'files' or 'config': convert the released folder again")
     for name, entry in files.items():
         _check_size(folder, name, entry)
-    return Manifest(str(read.get("name", folder.name)), str(read.get("hoirecon", "")), config_from_dict(config), files)
+    name, wrote, released = read.get("name", folder.name), read.get("hoirecon", ""), read.get("released", False)
+    return Manifest(str(name), str(wrote), released is True, config_from_dict(config), files)
 
 
 def _check_size(folder: Path, name: str, entry: Any) -> None:

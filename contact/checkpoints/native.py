@@ -43,21 +43,26 @@ def save_network(
     folder: str | Path,
     *,
     name: str | None = None,
+    released: bool = False,
     tokenizer_folder: str | Path | None = None,
     vision_tower: str | Path | None = None,
     extras: Mapping[str, Tensor] | None = None,
     max_shard_bytes: int = MAX_SHARD_BYTES,
-) -> None:
+) -> Path:
     """Write a network as one of our folders.
 
     Args:
         network: on any device and of any type; neither quantised nor with unmerged LoRA updates.
         folder: new, empty, or an earlier save, which is replaced when all is written.
         name: the model's name; None takes the folder's.
+        released: whether these are weights that InteractVLM's authors published.
         tokenizer_folder: where the tokenizer's files lie, to be taken over.
         vision_tower: where the image processor's file lies, to be taken over.
         extras: tensors to keep with the network.
         max_shard_bytes: largest file of the language model.
+
+    Returns:
+        The folder.
 
     Raises:
         InputError: the folder cannot be written, holds something else, or the network cannot be written so.
@@ -74,7 +79,8 @@ def save_network(
         write_tensors(out, specs, state.items(), max_shard_bytes)
         copy_beside(out, tokenizer, tower)
         _write_extras(out, extras or {})
-        write_manifest(out, network.config, name or folder.name)
+        write_manifest(out, network.config, name or folder.name, released)
+    return folder
 
 
 def load_saved(

@@ -36,6 +36,8 @@ class Loaded:
     """What the folder was."""
     name: str
     """Name of the model."""
+    released: bool
+    """Whether the weights are those that InteractVLM's authors published, converted or not."""
     manifest: Mapping[str, Any] = field(default_factory=dict)
     """The manifest of one of our folders; empty for a released one."""
     extras: Mapping[str, Tensor] = field(default_factory=dict)
@@ -113,7 +115,7 @@ def _released(
     network = load_network(
         folder, vision_tower=vision_tower, device=device, dtype=dtype, separate_decoders=separate_decoders
     )
-    return Loaded(network, network.config, folder, "released", folder.resolve().name)
+    return Loaded(network, network.config, folder, "released", folder.resolve().name, released=True)
 
 
 def _native(folder: Path, device: Any, dtype: torch.dtype | None, quantize: Quantize | None) -> Loaded:
@@ -128,6 +130,7 @@ def _native(folder: Path, device: Any, dtype: torch.dtype | None, quantize: Quan
         tokenizer_folder(folder),
         "native",
         manifest.name,
+        manifest.released,
         manifest.plain,
         read_extras(folder),
     )

@@ -90,7 +90,7 @@ def released_config(
     token_type = settings.text("token_type", "Gen")
     encoder = _camera_encoder(settings, shapes)
     transforms = sum(key.startswith("feat_lift.view_transforms.") and key.endswith("weight") for key in shapes)
-    base = NetworkConfig()
+    base, gate = NetworkConfig(), "feat_lift.spatial_encoder.0.weight"
     config = NetworkConfig(
         language=_language(settings),
         vision=vision,
@@ -99,7 +99,7 @@ def released_config(
         prompt_dim=settings.whole("out_dim", 256),
         num_views=settings.whole("multiview_channels", transforms or base.num_views, high=1024),
         camera_encoder=encoder,
-        camera_hidden=_rows(shapes, "feat_lift.spatial_encoder.0.weight", base.camera_hidden),
+        camera_hidden=_rows(shapes, gate, base.camera_hidden) if encoder == "vi_v1" else base.camera_hidden,
         splitter_hidden=_rows(shapes, "attention_splitter.input_proj.weight", base.splitter_hidden),
         separate_decoders=token_type.endswith(SEPARATE_DECODERS),
         fusion=settings.flag("use_fusion", any(key.startswith("mv_loc.fusion.") for key in shapes)),
