@@ -1,4 +1,13 @@
-"""Where do bodies touch things? Estimators of contact per vertex of body and object."""
+"""Where do bodies touch things? Estimators of contact per vertex of body and object.
+
+:class:`GeometricContact` needs no weights; :class:`InteractVLM` is the learned one (Dwivedi et al., CVPR 2025), for
+checkpoints of yours. What either gives is a :class:`~hoirecon.contact_map.ContactMap` per surface.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from hoirecon.contact.geometric import GeometricConfig as GeometricConfig
 from hoirecon.contact.geometric import GeometricContact as GeometricContact
@@ -6,3 +15,37 @@ from hoirecon.contact.protocols import ContactEstimate as ContactEstimate
 from hoirecon.contact.protocols import ContactEstimator as ContactEstimator
 from hoirecon.contact.protocols import ContactObject as ContactObject
 from hoirecon.contact.protocols import PartPair as PartPair
+from hoirecon.contact.results import ImageContact as ImageContact
+from hoirecon.contact.results import JointContact as JointContact
+
+if TYPE_CHECKING:
+    from hoirecon.contact.estimator import EstimatorConfig as EstimatorConfig
+    from hoirecon.contact.estimator import InteractVLM as InteractVLM
+    from hoirecon.contact.inference.queries import Query as Query
+
+__all__ = [
+    "ContactEstimate",
+    "ContactEstimator",
+    "ContactObject",
+    "EstimatorConfig",
+    "GeometricConfig",
+    "GeometricContact",
+    "ImageContact",
+    "InteractVLM",
+    "JointContact",
+    "PartPair",
+    "Query",
+]
+
+# Loaded when asked for: they need torch and more, and the geometric estimator does not.
+_LAZY = {
+    "EstimatorConfig": "hoirecon.contact.estimator",
+    "InteractVLM": "hoirecon.contact.estimator",
+    "Query": "hoirecon.contact.inference.queries",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""What the estimator gives besides :class:`~hoirecon.contact_map.ContactMap`: contact in the image, and joint contact."""
+"""What the estimator gives besides contact maps: contact in the image, and contact with several things."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from hoirecon.cli_contact import Bench, Contact, ContactConvert, split_contact
 from hoirecon.errors import HoireconError, InputError
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ class Reconstruct:
     """LoRA adapter of that model (peft)."""
     sam_checkpoint: Path | None = None
     """Segment Anything checkpoint: segments by SAM instead of GrabCut."""
+    contact_weights: Path | None = None
+    """Folder of InteractVLM weights: contact by it instead of by geometry (see `hoirecon contact`)."""
     rotations: int = 256
     """Start rotations of the object fit; fewer is faster, 64 loses about a tenth of the scenes."""
     quiet: bool = False
@@ -107,6 +110,7 @@ class Reconstruct:
             focal_35mm=self.focal_35mm,
             person="auto" if self.person is None else self.person,
             body_model=load_body(self.body) if self.body else None,
+            contact=self.contact_weights,
             box_finder=self._box_finder(),
             segmenter=self._segmenter(),
             config=self._config(),
@@ -298,6 +302,9 @@ Command = (
     Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")]
     | Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[View, tyro.conf.subcommand("view")]
+    | Annotated[Contact, tyro.conf.subcommand("contact")]
+    | Annotated[ContactConvert, tyro.conf.subcommand("contact-convert")]
+    | Annotated[Bench, tyro.conf.subcommand("bench")]
     | Annotated[Objects, tyro.conf.subcommand("objects")]
     | Annotated[Models, tyro.conf.subcommand("models")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
@@ -314,7 +321,7 @@ def run(args: Sequence[str] | None = None) -> int:
     command: Any = tyro.cli(
         Command,
         prog="hoirecon",
-        args=args,
+        args=split_contact(list(sys.argv[1:] if args is None else args)),
         description="Human-object interaction reconstruction from one photograph.",
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
     )

@@ -84,7 +84,7 @@ def reconstruct(
     distortion: Sequence[float] | None = None,
     person: str | int | Box = "auto",
     body_model: BodyModel | None = None,
-    contact: ContactEstimator | None = None,
+    contact: ContactEstimator | str | Path | None = None,
     box_finder: TextBoxFinder | None = None,
     detector: PersonDetector | str = "blazepose",
     segmenter: Segmenter | str = "grabcut",
@@ -107,7 +107,8 @@ def reconstruct(
         distortion: lens coefficients of ``camera`` in OpenCV's order; the photograph is straightened first.
         person: ``auto`` takes the person who touches the object's region; or an index, or a box.
         body_model: SMPL-H-layout model; None takes the free body.
-        contact: estimator of contact; None takes :class:`~hoirecon.contact.geometric.GeometricContact`.
+        contact: estimator of contact, or the folder of InteractVLM weights (released, or ours); None takes
+            :class:`~hoirecon.contact.geometric.GeometricContact`.
         box_finder: finds the boxes of objects that come without one, by their names.
         detector: person detector, or its name.
         segmenter: object segmenter, or its name.
@@ -128,8 +129,9 @@ def reconstruct(
     for request in requests if box_finder is None else []:
         request.where()
     clock = StageClock(progress, total=4 + config.rounds)
+    model = body_model or load_body()
+    estimator = _estimator(contact, model, config)  # weights that do not load are said first
     with clock.stage("looking at the photograph"):
-        model = body_model or load_body()
         picture = _straight(read_image(image), camera, distortion)
         requests, notes = locate(requests, picture.rgb, box_finder)
         observation = observe(
@@ -145,7 +147,6 @@ def reconstruct(
         observation = observation.replace(notes=(*notes, *observation.notes))
     with clock.stage("fitting the body"):
         fit = fit_body(observation, body_model=model, config=config.body)
-    estimator = contact or GeometricContact(model, config.contact)
     with clock.stage("estimating contact"):
         estimates = _estimate(estimator, observation, fit, things)
         fit = _hold(fit, estimates, things, model)
@@ -161,6 +162,19 @@ def reconstruct(
             fits = [_with_runners_up(new, old) for new, old in zip(near, fits, strict=True)]
     clock.close()
     return assemble_scene(observation, fit, things, fits, estimates, asdict(config), clock.seconds)
+
+
+def _estimator(
+    contact: ContactEstimator | str | Path | None, model: BodyModel, config: ReconstructConfig
+) -> ContactEstimator:
+    """The one that is given, InteractVLM if it is a folder of weights, geometry if nothing is given."""
+    if contact is None:
+        return GeometricContact(model, config.contact)
+    if isinstance(contact, (str, Path)):
+        from hoirecon.contact.estimator import InteractVLM
+
+        return InteractVLM.from_pretrained(contact, body_model=model)
+    return contact
 
 
 def _estimate(

@@ -23,6 +23,7 @@ DOOR = (
     "hoirecon.requests",
     "hoirecon.outcome",
     "hoirecon.cli",
+    "hoirecon.cli_contact",
     "hoirecon.doctor",
     "hoirecon.sample",
     "hoirecon.scene",

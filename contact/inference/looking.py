@@ -145,6 +145,10 @@ class Looker:
             answers |= dict(zip((i for i, _ in bound), found, strict=True))
         return [answers[i] for i in range(len(looks))]
 
+    def forget(self) -> None:
+        """Drop the encodings that are kept."""
+        self._looks.clear()
+
     def _answer_ids(self, text: str) -> list[int]:
         """Ids of an answer as training has them, its end included."""
         return [*self.tokenizer.encode(f" {text}", bos=False), self.tokenizer.eos_id]

@@ -14,7 +14,7 @@ ROLE_OF_KIND: dict[Kind, Role] = {"human": "human", "object": "object", "afforda
 """Which contact token, and which mask decoder, answers each kind."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Query:
     """One question; ``InteractVLM.ask`` answers a list of them with every encoding done once."""
 

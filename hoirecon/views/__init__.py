@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hoirecon.views.contact import contact_picture as contact_picture
     from hoirecon.views.contact_page import contact_sheet as contact_sheet
     from hoirecon.views.folder import save_scene as save_scene
+    from hoirecon.views.image_contact import draw_image_contact as draw_image_contact
     from hoirecon.views.overlay import overlay_picture as overlay_picture
     from hoirecon.views.raycast import cast_rays as cast_rays
     from hoirecon.views.raycast import render as render
@@ -37,6 +38,7 @@ _PUBLIC = {
     "cast_rays": "hoirecon.views.raycast",
     "contact_picture": "hoirecon.views.contact",
     "contact_sheet": "hoirecon.views.contact_page",
+    "draw_image_contact": "hoirecon.views.image_contact",
     "make_surface": "hoirecon.views.surface",
     "overlay_picture": "hoirecon.views.overlay",
     "render": "hoirecon.views.raycast",

@@ -1,0 +1,182 @@
+"""Bodies and objects as MV-Loc sees them: rendered once, encoded once, kept in memory and on the disk."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from hoirecon.contact.modeling.feat_lift import normalize_cameras
+from hoirecon.contact.rendering.body_views import body_lights, vitruvian_pose
+from hoirecon.contact.rendering.surfaces import body_surface, object_surface, topology
+from hoirecon.contact.rendering.types import Lights, RenderedViews, Renderer, Surface, ViewTable
+from hoirecon.contact.rendering.view_cache import ViewCache, encode_once, render_once, views_key, weights_hash
+from hoirecon.contact.rendering.views import (
+    as_point_views,
+    camera_numbers,
+    human_views,
+    object_views,
+    resized,
+    view_lights,
+)
+from hoirecon.errors import InputError
+
+if TYPE_CHECKING:
+    from hoirecon.contact.modeling.network import InteractVLMNetwork
+    from hoirecon.data.body import BodyModel
+
+THINGS_KEPT = 8
+"""Bodies and objects kept in memory; a full-size one takes 150 MB with its maps."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A body or an object, and from where it is looked at."""
+
+    surface: Surface
+    """What is drawn."""
+    table: ViewTable
+    """From where."""
+    lights: Lights
+    """In which light."""
+    topology: str
+    """What a contact map on it says of its mesh."""
+    key: str
+    """Name of its pictures: a hash of all that they depend on."""
+    folder: Path | None = None
+    """Where its pictures and maps lie in the released layout; None draws them."""
+
+
+class Gallery:
+    """Renders and encodes on demand.
+
+    Args:
+        network: the network whose MV-Loc encodes.
+        renderer: draws the views.
+        cache: keeps pictures and embeddings between runs; None keeps them in memory only.
+        batch: views encoded at the same time; more is faster on a GPU and takes more memory.
+        encoded: embeddings that came with the weights, by the key of their pictures.
+        body_views: folder of body pictures and maps in the released layout, to take instead of rendering.
+    """
+
+    def __init__(
+        self,
+        network: InteractVLMNetwork,
+        renderer: Renderer,
+        cache: ViewCache | None = None,
+        batch: int = 4,
+        encoded: dict[str, Tensor] | None = None,
+        body_views: str | Path | None = None,
+    ) -> None:
+        self.network = network
+        self.renderer = renderer
+        self.cache = cache
+        self.batch = batch
+        self.encoded = dict(encoded or {})
+        self.body_views = None if body_views is None else Path(body_views)
+        self._rendered: OrderedDict[str, RenderedViews] = OrderedDict()
+        self._features: OrderedDict[str, Tensor] = OrderedDict()
+
+    def body(self, model: BodyModel) -> Subject:
+        """The canonical views of a body: its mean shape in the Vitruvian pose."""
+        table = self._sized(human_views(self.network.config.human_views))
+        surface = body_surface(vitruvian_pose(model), model.faces)
+        return self._subject(surface, table, body_lights(table), model.topology, self.body_views)
+
+    def object(self, thing: Any) -> Subject:
+        """The views of a mesh or point cloud, brought to unit size.
+
+        Raises:
+            InputError: not a shape that can be drawn.
+        """
+        table = self._sized(object_views(self.network.config.object_views))
+        surface = object_surface(thing)
+        if surface.faces is None:
+            table = as_point_views(table)
+        return self._subject(surface, table, view_lights(table), topology(surface))
+
+    def _subject(
+        self, surface: Surface, table: ViewTable, lights: Lights, name: str, folder: Path | None = None
+    ) -> Subject:
+        key = views_key(surface, table, lights, self.renderer)
+        return Subject(surface, table, lights, name, key if folder is None else f"{key}-{folder}", folder)
+
+    def rendered(self, subject: Subject) -> RenderedViews:
+        """Its pictures and maps."""
+        draw = self._draw if subject.folder is None else _released_views
+        return _kept(self._rendered, subject.key, lambda: draw(subject))
+
+    def features(self, subject: Subject) -> Tensor:
+        """(V, C, e, e) MV-Loc's embeddings of its pictures, on the network's device."""
+        return _kept(self._features, subject.key, lambda: self._embed(subject))
+
+    def cameras(self, subject: Subject) -> Tensor | None:
+        """(V, 5) what FeatLift is told, scaled; None for a table without cameras."""
+        if not subject.table.conditioned:
+            return None
+        numbers = torch.as_tensor(camera_numbers(subject.table), device=self._device)
+        return normalize_cameras(numbers)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.network.mv_loc.parameters()).device
+
+    @cached_property
+    def _encoder(self) -> str:
+        return weights_hash(self.network.mv_loc.image_encoder)
+
+    def _sized(self, table: ViewTable) -> ViewTable:
+        """Views as large as MV-Loc takes them (1024 pixels in the released models), as many as the network knows."""
+        views = self.network.config.num_views
+        if len(table.views) != views:
+            raise InputError(f"the view table {table.name} has {len(table.views)} views, but the network knows {views}")
+        return resized(table, self.network.config.sam.img_size)
+
+    def _draw(self, subject: Subject) -> RenderedViews:
+        return render_once(subject.surface, subject.table, subject.lights, self.renderer, self.cache)
+
+    def _embed(self, subject: Subject) -> Tensor:
+        if subject.key in self.encoded:
+            return self.encoded[subject.key].to(self._device)
+
+        def encode() -> Tensor:
+            pictures = torch.as_tensor(self.rendered(subject).images).permute(0, 3, 1, 2)
+            return self.network.mv_loc.encode(pictures.to(self._device), self.batch)
+
+        if self.cache is None or subject.folder is not None:
+            return encode()
+        dtype = next(self.network.mv_loc.parameters()).dtype
+        return encode_once(f"{subject.key}-{dtype}", self._encoder, encode, self.cache).to(self._device)
+
+
+def _released_views(subject: Subject) -> RenderedViews:
+    """A body's pictures and maps from files of the released layout."""
+    from hoirecon.contact.rendering.map_files import read_body_views
+
+    assert subject.folder is not None
+    found = read_body_views(subject.folder, subject.table)
+    count = getattr(found.maps, "num_verts", 0)
+    if count != len(subject.surface.verts):
+        raise InputError(
+            f"the body views in {subject.folder} are of {count} vertices, but the body has "
+            f"{len(subject.surface.verts)}: give the body model that they were made of"
+        )
+    return found
+
+
+def _kept(store: OrderedDict[str, T], key: str, make: Callable[[], T]) -> T:
+    """Made once; the least recently used goes when there are too many."""
+    if key not in store:
+        store[key] = make()
+    store.move_to_end(key)
+    while len(store) > THINGS_KEPT:
+        store.popitem(last=False)
+    return store[key]
