@@ -7,7 +7,6 @@ is blended over black and not over the white of the background, as in the releas
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from hoirecon.contact.rendering.cameras import ViewCamera, project, view_cameras
+from hoirecon.contact.rendering.cells import centre, centres_between, expand, nonzero, rounds
 from hoirecon.contact.rendering.shading import to_bytes
 from hoirecon.contact.rendering.types import PointMaps, RenderedViews, Surface, ViewTable
 
@@ -25,8 +25,6 @@ POINT_RADIUS_LEMON = 0.03
 """The same for LEMON's objects."""
 POINTS_PER_PIXEL = 10
 """Discs that are blended at a pixel; those behind them do not count."""
-MAX_FRAGMENTS = 4_000_000
-"""Pixels of discs expanded at once, about 300 MB."""
 
 
 class PointDrawer(Protocol):
@@ -56,7 +54,7 @@ def render_cloud(surface: Surface, table: ViewTable, drawer: PointDrawer) -> Ren
 
 @dataclass(frozen=True)
 class ZBufferPoints:
-    """Our own discs: points sorted by depth once, expanded in rounds to pixels that are not yet full."""
+    """Our own discs: points sorted by depth once, expanded in rounds to those pixels that still have room."""
 
     device: str = "cpu"
     """Where it draws."""
@@ -68,11 +66,14 @@ class ZBufferPoints:
         seen = camera.to_camera(points)
         order = torch.argsort(seen[:, 2], stable=True)
         order = order[seen[order, 2] > 0]
-        canvas = _Canvas.empty(size, points.device)
         ndc = project(seen[order])
-        for near, boxes in _rounds_of_discs(ndc, self.radius, size, canvas):
-            pixel, point, alpha = _discs(ndc, near, boxes, self.radius, size)
-            canvas.add(pixel, order[point], alpha, colors)
+        low, high = centres_between(ndc[:, 1] - self.radius, ndc[:, 1] + self.radius, size)
+        canvas = _Canvas.empty(size, points.device)
+        rows = (high - low + 1).clamp_min(0)
+        for start, stop in rounds(rows * min(size, int(self.radius * size) + 2)):
+            chunk = slice(start, stop)
+            pixel, point, alpha = _discs(ndc[chunk], low[chunk], rows[chunk], self.radius, size, canvas.room())
+            canvas.add(pixel, order[chunk][point], alpha, colors)
         return canvas.finished(size)
 
 
@@ -88,31 +89,40 @@ class _Canvas:
     """(H * W,) discs blended."""
     nearest: Tensor
     """(H * W,) first disc's point, or -1."""
+    first: Tensor
+    """(H * W,) scratch: the first of the waiting fragments."""
 
     @classmethod
     def empty(cls, size: int, device: torch.device) -> _Canvas:
         cells = size * size
-        return cls(
-            torch.zeros(cells, 3, device=device),
-            torch.ones(cells, device=device),
-            torch.zeros(cells, dtype=torch.int64, device=device),
-            torch.full((cells,), -1, dtype=torch.int64, device=device),
-        )
+        zeros = torch.zeros(cells, dtype=torch.int64, device=device)
+        color, clear = torch.zeros(cells, 3, device=device), torch.ones(cells, device=device)
+        return cls(color, clear, zeros, zeros - 1, zeros.clone())
+
+    def room(self) -> Tensor:
+        """(H * W,) where more discs count."""
+        return self.count < POINTS_PER_PIXEL
 
     def add(self, pixel: Tensor, point: Tensor, alpha: Tensor, colors: Tensor) -> None:
-        """Blend fragments that come in order of depth."""
-        room = self.count[pixel] < POINTS_PER_PIXEL
-        pixel, by_pixel = torch.sort(pixel[room], stable=True)
-        point, alpha = point[room][by_pixel], alpha[room][by_pixel]
-        place = _place_in_group(pixel) + self.count[pixel]
-        for k in range(POINTS_PER_PIXEL):  # at most one fragment per pixel in each step
-            now = place == k
-            cell, weight = pixel[now], alpha[now]
-            if k == 0:
-                self.nearest[cell] = point[now]
-            self.color[cell] += (self.clear[cell] * weight)[:, None] * colors[point[now]]
-            self.clear[cell] *= 1 - weight
-            self.count[cell] += 1
+        """Blend fragments that come in order of depth: again and again the first of those that wait at each pixel."""
+        while len(pixel):
+            place = torch.arange(len(pixel), device=pixel.device)
+            self.first[pixel] = len(pixel)
+            self.first.scatter_reduce_(0, pixel, place, "amin")
+            now = self.first.index_select(0, pixel) == place
+            chosen = nonzero(now)
+            cell, nearest, weight = (part.index_select(0, chosen) for part in (pixel, point, alpha))
+            self._blend(cell, nearest, weight, colors)
+            wait = nonzero(~now & (self.count.index_select(0, pixel) < POINTS_PER_PIXEL))
+            pixel, point, alpha = (part.index_select(0, wait) for part in (pixel, point, alpha))
+
+    def _blend(self, cell: Tensor, point: Tensor, alpha: Tensor, colors: Tensor) -> None:
+        """One fragment at each of some different pixels."""
+        clear = self.clear[cell]
+        self.nearest[cell] = torch.where(self.count[cell] == 0, point, self.nearest[cell])
+        self.color[cell] += (clear * alpha)[:, None] * colors[point]
+        self.clear[cell] = clear * (1 - alpha)
+        self.count[cell] += 1
 
     def finished(self, size: int) -> tuple[Tensor, Tensor]:
         """Colours on white (H, W, 3) and nearest points (H, W)."""
@@ -120,56 +130,30 @@ class _Canvas:
         return color.view(size, size, 3), self.nearest.view(size, size)
 
 
-def _place_in_group(sorted_ids: Tensor) -> Tensor:
-    """For ascending ids: how many equal ones stand before each."""
-    _, counts = torch.unique_consecutive(sorted_ids, return_counts=True)
-    starts = torch.repeat_interleave(counts.cumsum(0) - counts, counts)
-    return torch.arange(len(sorted_ids), device=sorted_ids.device) - starts
+def _discs(
+    ndc: Tensor, low: Tensor, rows: Tensor, radius: float, size: int, room: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Pixels of discs that have room, in order of depth: (K,) pixel, (K,) row of ``ndc``, (K,) opacity.
 
-
-def _rounds_of_discs(ndc: Tensor, radius: float, size: int, canvas: _Canvas) -> Iterator[tuple[Tensor, Tensor]]:
-    """Points (ids, in order of depth) and the boxes (4, P) of their discs: first and last column and row.
-
-    Points whose box holds no pixel with room left are skipped; with many points that is nearly all of them.
+    Each row of a disc is a run of columns; the pixels with room are listed once, and a run is a stretch of that list,
+    so that full pixels cost nothing: with many points nearly all of them are full.
     """
-    boxes = torch.stack([*_pixels(ndc[:, 0], radius, size), *_pixels(ndc[:, 1], radius, size)])
-    cells = (boxes[1] - boxes[0] + 1).clamp_min(0) * (boxes[3] - boxes[2] + 1).clamp_min(0)
-    waiting = cells.nonzero()[:, 0]
-    while len(waiting):
-        waiting = waiting[_has_room(boxes[:, waiting], canvas, size)]
-        taken = int(torch.searchsorted(cells[waiting].cumsum(0), MAX_FRAGMENTS, right=True))
-        now, waiting = waiting[: max(taken, 1)], waiting[max(taken, 1) :]
-        if len(now):
-            yield now, boxes[:, now]
-
-
-def _has_room(boxes: Tensor, canvas: _Canvas, size: int) -> Tensor:
-    """(P,) whether any pixel of each box is not full, by a summed-area table."""
-    sums = torch.zeros(size + 1, size + 1, dtype=torch.int64, device=boxes.device)
-    sums[1:, 1:] = (canvas.count < POINTS_PER_PIXEL).view(size, size).flip(0, 1).cumsum(0).cumsum(1)
-    u0, u1, v0, v1 = boxes[0], boxes[1] + 1, boxes[2], boxes[3] + 1
-    return (sums[v1, u1] - sums[v0, u1] - sums[v1, u0] + sums[v0, u0]) > 0
-
-
-def _pixels(at: Tensor, radius: float, size: int) -> tuple[Tensor, Tensor]:
-    """First and last pixel (in the direction of NDC) whose centre may lie within a radius."""
-    first = (((at - radius + 1) * size - 1) / 2 - 0.05).ceil().clamp(0, size).long()
-    last = (((at + radius + 1) * size - 1) / 2 + 0.05).floor().clamp(-1, size - 1).long()
-    return first, last
-
-
-def _discs(ndc: Tensor, ids: Tensor, boxes: Tensor, radius: float, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Pixels of discs in order of depth: (K,) pixel, (K,) row of ``ndc``, (K,) opacity."""
-    width = boxes[1] - boxes[0] + 1
-    counts = width * (boxes[3] - boxes[2] + 1)
-    disc = torch.repeat_interleave(counts)
-    within = torch.arange(len(disc), device=ndc.device) - (counts.cumsum(0) - counts)[disc]
-    column = boxes[0][disc] + within % width[disc]
-    row = boxes[2][disc] + torch.div(within, width[disc], rounding_mode="floor")
-    near = ids[disc]
-    dx = ndc[near, 0] - ((2.0 * column + 1.0) / size - 1.0)
-    dy = ndc[near, 1] - ((2.0 * row + 1.0) / size - 1.0)
-    distance = dx * dx + dy * dy
-    inside = distance < torch.tensor(radius, dtype=ndc.dtype, device=ndc.device) ** 2
-    pixel = (size - 1 - row) * size + (size - 1 - column)
-    return pixel[inside], near[inside], 1 - distance[inside] / (radius * radius)
+    before = torch.zeros(size * size + 1, dtype=torch.int64, device=ndc.device)
+    torch.cumsum(room, 0, out=before[1:])
+    listed = nonzero(room)
+    disc, within = expand(rows)
+    row = low[disc] + within
+    dy = ndc[disc, 1] - centre(row, size)
+    half = (radius * radius - dy * dy).clamp_min(0).sqrt()
+    first, last = centres_between(ndc[disc, 0] - half, ndc[disc, 0] + half, size)
+    start = (size - 1 - row) * size + (size - 1 - last)  # on the picture columns run the other way
+    begin = before[start.clamp(0, size * size)]
+    counts = torch.where(first <= last, before[(start + last - first + 1).clamp(0, size * size)] - begin, 0)
+    run, within = expand(counts)
+    pixel = listed.index_select(0, begin.index_select(0, run) + within)
+    point = disc.index_select(0, run)
+    dx = ndc[:, 0].index_select(0, point) - centre(size - 1 - pixel % size, size)
+    distance = dx * dx + (dy * dy).index_select(0, run)
+    inside = nonzero(distance < torch.tensor(radius, dtype=ndc.dtype, device=ndc.device) ** 2)
+    pixel, point, distance = (part.index_select(0, inside) for part in (pixel, point, distance))
+    return pixel, point, 1 - distance / (radius * radius)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from hoirecon.contact.rendering.cameras import Z_CLIP, ViewCamera, project, view_cameras
+from hoirecon.contact.rendering.cells import centre, centres_between, expand, nonzero, rounds
 from hoirecon.contact.rendering.points import POINT_RADIUS, ZBufferPoints, render_cloud
 from hoirecon.contact.rendering.shading import phong, to_bytes
 from hoirecon.contact.rendering.types import Lights, PixelMaps, RenderedViews, Surface, ViewTable
@@ -28,11 +29,8 @@ from hoirecon.contact.rendering.views import check_lights
 
 MIN_AREA = 1e-8
 """Twice a triangle's area in NDC below which it is not drawn; also added to it before division, as pytorch3d does."""
-MARGIN = 0.05
-"""Pixels by which a row's ends are searched beyond where arithmetic puts them, before they are tested exactly."""
-MAX_FRAGMENTS = 4_000_000
-"""Rows or pixels expanded at once, about 250 MB."""
 NO_FACE = 0x7FFFFFFF
+"""Greater than any face's number."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +81,10 @@ def rasterize(points: Tensor, faces: Tensor, size: int) -> Fragments:
     soup, box = _drawable(soup, size)
     nearest = torch.zeros(size * size, dtype=torch.int64, device=points.device)
     orient, low, high = _oriented(soup), box[0], box[1]
-    for start, stop in _rounds(high - low + 1):
+    for start, stop in rounds(high - low + 1):
         span = slice(start, stop)
         _draw(nearest, orient[:, span], soup.z[:, span], low[span], high[span], start, size)
-    pixels = _nonzero(nearest)
+    pixels = nonzero(nearest)
     winners = NO_FACE - (nearest[pixels] & NO_FACE)
     return Fragments(pixels, soup.faces[winners], _weights(soup, winners, pixels, size))
 
@@ -100,7 +98,7 @@ def _soup(points: Tensor, faces: Tensor) -> _Soup:
     behind = z < Z_CLIP
     if not bool(behind.any()):
         return _Soup(x, y, z, ids, None)
-    whole, crossing = _nonzero(~behind.any(0)), _nonzero(behind.any(0) & ~behind.all(0))
+    whole, crossing = nonzero(~behind.any(0)), nonzero(behind.any(0) & ~behind.all(0))
     eye = torch.eye(3, dtype=points.dtype, device=points.device)
     kept = _Soup(x[:, whole], y[:, whole], z[:, whole], whole, eye.expand(len(whole), 3, 3))
     return _joined(kept, _cut(points[faces[crossing]], crossing))
@@ -148,23 +146,11 @@ def _joined(a: _Soup, b: _Soup) -> _Soup:
 
 def _drawable(soup: _Soup, size: int) -> tuple[_Soup, tuple[Tensor, Tensor]]:
     """Triangles that may hold a pixel centre, and their first and last row (counted from the bottom)."""
-    columns = _centres_between(soup.x.amin(0), soup.x.amax(0), size)
-    rows = _centres_between(soup.y.amin(0), soup.y.amax(0), size)
+    columns = centres_between(soup.x.amin(0), soup.x.amax(0), size)
+    rows = centres_between(soup.y.amin(0), soup.y.amax(0), size)
     seen = (columns[0] <= columns[1]) & (rows[0] <= rows[1]) & (_area(soup).abs() > MIN_AREA)
-    ids = _nonzero(seen)
+    ids = nonzero(seen)
     return soup.take(ids), (rows[0][ids], rows[1][ids])
-
-
-def _centres_between(low: Tensor, high: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """First and last pixel index (int64, in the direction of NDC) with its centre between two NDC numbers."""
-    first = (((low + 1) * size - 1) / 2 - MARGIN).ceil().clamp(0, size)
-    last = (((high + 1) * size - 1) / 2 + MARGIN).floor().clamp(-1, size - 1)
-    return first.long(), last.long()
-
-
-def _centre(index: Tensor, size: int) -> Tensor:
-    """NDC of a pixel's centre, in pytorch3d's own order of operations."""
-    return (2.0 * index.float() + 1.0) / size - 1.0
 
 
 def _area(soup: _Soup) -> Tensor:
@@ -180,44 +166,21 @@ def _oriented(soup: _Soup) -> Tensor:
     return torch.cat([soup.x[a], soup.y[a], sign * (soup.x[b] - soup.x[a]), sign * (soup.y[b] - soup.y[a])])
 
 
-def _rounds(counts: Tensor) -> list[tuple[int, int]]:
-    """Ranges of entries with at most MAX_FRAGMENTS cells together (or one entry)."""
-    if len(counts) == 0:
-        return []
-    ends = counts.cumsum(0)
-    if int(ends[-1]) <= MAX_FRAGMENTS:
-        return [(0, len(counts))]
-    ranges, start, done = [], 0, 0
-    while start < len(counts):
-        limit = torch.tensor(done + MAX_FRAGMENTS, device=counts.device)
-        stop = max(int(torch.searchsorted(ends, limit, right=True)), start + 1)
-        ranges.append((start, stop))
-        start, done = stop, int(ends[stop - 1])
-    return ranges
-
-
-def _expand(counts: Tensor) -> tuple[Tensor, Tensor]:
-    """For entries of some lengths: the entry of every cell, and the cell's place in its entry."""
-    entry = torch.repeat_interleave(counts)
-    before = counts.cumsum(0) - counts
-    return entry, torch.arange(len(entry), device=counts.device) - before[entry]
-
-
 def _draw(nearest: Tensor, edges: Tensor, depths: Tensor, low: Tensor, high: Tensor, base: int, size: int) -> None:
     """Let the pixels of some triangles compete; ``base`` is the number of the first of them."""
-    face, within = _expand(high - low + 1)
-    row = low[face] + within
+    face, within = expand(high - low + 1)
+    row = low.index_select(0, face) + within
     of_row = edges.index_select(1, face)
     first, last = _run(of_row, row, size)
     first, last, ends = _exact_ends(of_row, row, first, last, size)
-    kept = _nonzero(first <= last)
-    face, row, first, last = face[kept], row[kept], first[kept], last[kept]
+    kept = nonzero(first <= last)
+    face, row, first, last = (part.index_select(0, kept) for part in (face, row, first, last))
     near_first, near_last = (_nearness(e.index_select(1, kept), depths.index_select(1, face)) for e in ends)
     count = last - first + 1
     step = (near_last - near_first) / (count - 1).clamp_min(1)
     pixel = (size - 1 - row) * size + (size - 1 - first)
     rank = NO_FACE - (base + face)
-    for start, stop in _rounds(count):
+    for start, stop in rounds(count):
         s = slice(start, stop)
         _compete(nearest, pixel[s], count[s], near_first[s], step[s], rank[s])
 
@@ -225,11 +188,11 @@ def _draw(nearest: Tensor, edges: Tensor, depths: Tensor, low: Tensor, high: Ten
 def _run(edges: Tensor, row: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """First and last column (from the right) of each row's run, at most one too many at either end."""
     x, y, dx, dy = edges.view(4, 3, -1)
-    cross = (_centre(row, size) - y) * dx
+    cross = (centre(row, size) - y) * dx
     at = x + cross / dy
     low = torch.where(dy > 0, at, -torch.inf).amax(0)
     high = torch.where(dy < 0, at, torch.inf).amin(0)
-    return _centres_between(low.clamp(-2, 2), high.clamp(-2, 2), size)
+    return centres_between(low.clamp(-2, 2), high.clamp(-2, 2), size)
 
 
 def _exact_ends(
@@ -240,10 +203,10 @@ def _exact_ends(
     Between two centres inside all are inside: rounding is monotonous, and so is an edge function along a row.
     """
     x, y, dx, dy = edges.view(4, 3, -1)
-    cross = (_centre(row, size) - y) * dx
+    cross = (centre(row, size) - y) * dx
 
     def edge(column: Tensor) -> Tensor:
-        value: Tensor = (_centre(column, size) - x) * dy - cross
+        value: Tensor = (centre(column, size) - x) * dy - cross
         return value
 
     at_first, at_last = edge(first), edge(last)
@@ -262,17 +225,17 @@ def _nearness(edges: Tensor, z: Tensor) -> Tensor:
 
 def _compete(nearest: Tensor, pixel: Tensor, count: Tensor, near: Tensor, step: Tensor, rank: Tensor) -> None:
     """Keep the nearest of all runs at every pixel: positive floats sort as the integers of their bits."""
-    run, within = _expand(count)
-    value = near[run] + step[run] * within
-    key = (value.view(torch.int32).long() << 32) | rank[run]
-    nearest.scatter_reduce_(0, pixel[run] - within, key, "amax")
+    run, within = expand(count)
+    value = near.index_select(0, run) + step.index_select(0, run) * within
+    key = (value.view(torch.int32).long() << 32) | rank.index_select(0, run)
+    nearest.scatter_reduce_(0, pixel.index_select(0, run) - within, key, "amax")
 
 
 def _weights(soup: _Soup, winners: Tensor, pixels: Tensor, size: int) -> Tensor:
     """(P, 3) perspective-correct barycentric weights at the centres of pixels, by pytorch3d's formulas."""
     x, y, z = (c.index_select(1, winners) for c in (soup.x, soup.y, soup.z))
-    px = _centre(size - 1 - pixels % size, size)
-    py = _centre(size - 1 - torch.div(pixels, size, rounding_mode="floor"), size)
+    px = centre(size - 1 - pixels % size, size)
+    py = centre(size - 1 - torch.div(pixels, size, rounding_mode="floor"), size)
     area = (x[2] - x[0]) * (y[1] - y[0]) - (y[2] - y[0]) * (x[1] - x[0]) + MIN_AREA
     a, b = [1, 2, 0], [2, 0, 1]
     flat = ((px - x[a]) * (y[b] - y[a]) - (py - y[a]) * (x[b] - x[a])) / area
@@ -281,13 +244,6 @@ def _weights(soup: _Soup, winners: Tensor, pixels: Tensor, size: int) -> Tensor:
     if soup.parts is None:
         return bary
     return torch.bmm(bary[:, None], soup.parts[winners])[:, 0]
-
-
-def _nonzero(values: Tensor) -> Tensor:
-    """Indices of what is not zero; numpy is several times faster at it than torch on the CPU."""
-    if values.device.type != "cpu":
-        return values.nonzero()[:, 0]
-    return torch.from_numpy(np.flatnonzero(values.numpy()))
 
 
 @dataclass(frozen=True)
