@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -42,8 +43,8 @@ class Case:
         return f"{self.config}-{self.name}"
 
     @property
-    def facts(self) -> dict[str, object]:
-        found: dict[str, object] = values(f"full/{self.config}/meta")["cases"][self.name]
+    def facts(self) -> dict[str, Any]:
+        found: dict[str, Any] = values(f"full/{self.config}/meta")["cases"][self.name]
         return found
 
     def has(self, key: str) -> bool:
@@ -74,7 +75,7 @@ class Case:
 
     @property
     def sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        (a, b), (c, d) = self.facts["resize"], self.facts["original_size"]  # type: ignore[misc]
+        (a, b), (c, d) = self.facts["resize"], self.facts["original_size"]
         return (a, b), (c, d)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -52,6 +53,20 @@ def uncached(vlm: VLM, image: Tensor, prompt: list[int], limit: int) -> tuple[li
 def same(ours: Answer, ids: list[int], states: Tensor) -> None:
     assert list(ours.ids) == list(ours.contact_ids) == ids
     torch.testing.assert_close(ours.states, states, rtol=0, atol=1e-5)
+
+
+def spied(monkeypatch: pytest.MonkeyPatch, method: str) -> list[int]:
+    """Number of positions of each call of a method of the VLM from now on."""
+    positions: list[int] = []
+    original = getattr(VLM, method)
+
+    def spy(vlm: VLM, x: Tensor, **named: Any) -> Tensor:
+        positions.append(x.numel() // x.shape[-1])
+        result: Tensor = original(vlm, x, **named)
+        return result
+
+    monkeypatch.setattr(VLM, method, spy)
+    return positions
 
 
 def ending(vlm: VLM, prefix: Prefix, question: list[int], after: int) -> VLM:
@@ -164,10 +179,7 @@ def test_given_answers_of_any_length_in_one_batch(vlm: VLM, image: Tensor, prefi
 def test_every_position_is_computed_once_and_scores_only_where_a_token_is_picked(
     vlm: VLM, image: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, scored = [], []
-    hidden, logits = VLM.hidden, VLM.logits
-    monkeypatch.setattr(VLM, "hidden", lambda s, x, **k: (read.append(x.shape[0] * x.shape[1]), hidden(s, x, **k))[1])
-    monkeypatch.setattr(VLM, "logits", lambda s, x: (scored.append(x.numel() // x.shape[-1]), logits(s, x))[1])
+    read, scored = spied(monkeypatch, "hidden"), spied(monkeypatch, "logits")
     prefix = prefill(vlm, SHARED, image)
     got = answer(vlm, prefix, [[30, 31, 32], [40, 41, 42]], contact_ids=[90], max_new_tokens=6)
     assert [len(g.ids) for g in got] == [6, 6]
@@ -182,9 +194,7 @@ def test_every_position_is_computed_once_and_scores_only_where_a_token_is_picked
 
 def test_finished_answers_are_computed_no_further(vlm: VLM, prefix: Prefix, monkeypatch: pytest.MonkeyPatch) -> None:
     ends = ending(vlm, prefix, QUESTIONS[1], 2)
-    rows = []
-    logits = VLM.logits
-    monkeypatch.setattr(VLM, "logits", lambda s, x: (rows.append(len(x)), logits(s, x))[1])
+    rows = spied(monkeypatch, "logits")
     got = answer(ends, prefix, QUESTIONS, contact_ids=(), max_new_tokens=10)
     lengths = [len(g.ids) for g in got]
     assert rows == [sum(length > step for length in lengths) for step in range(max(lengths))]

@@ -108,7 +108,7 @@ def test_gradients_of_a_mask_reach_every_part_that_is_trained() -> None:
     hidden = network.vlm.hidden(network.vlm.embed(ids, network.vlm.image_tokens(images)[0])[None])[0]
     prompts = network.contact_prompts(hidden[-3][None], [HUMAN], CAMERAS)  # one before the contact token
     masks = network.mv_loc.upscale(network.mv_loc.localize(prompts, features, "human").logits, (64, 64), (20, 30))
-    masks.square().mean().backward()
+    torch.autograd.backward(masks.square().mean())
     grads = {name: p.grad for name, p in network.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
     reached = [f"vlm.language_model.model.layers.{i}.self_attn.{p}_proj.weight" for i in range(3) for p in "qv"]
     reached += ["vlm.language_model.model.embed_tokens.weight", "vlm.projector.weight", "token_projection.0.weight"]
