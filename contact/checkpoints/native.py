@@ -28,7 +28,7 @@ from hoirecon.contact.checkpoints.layout import (
     write_tensors,
 )
 from hoirecon.contact.checkpoints.memory import check_memory, dtype_name
-from hoirecon.contact.checkpoints.quantize import Quantize, load_quantized, quantized_bytes
+from hoirecon.contact.checkpoints.quantize import Quantize, check_quantize, load_quantized, quantized_bytes
 from hoirecon.contact.checkpoints.shards import SAFE_NAMES, TensorInfo, open_shard, read_tensors
 from hoirecon.contact.checkpoints.writer import SafetensorsWriter, Spec
 from hoirecon.errors import InputError
@@ -102,6 +102,8 @@ def load_saved(
         InputError: not such a folder, a file is missing, damaged or of another size, or too little memory.
         MissingExtraError: the package that quantises is not installed.
     """
+    if quantize is not None:
+        check_quantize(quantize, device)
     folder = Path(folder)
     manifest = read_manifest(folder)
     infos = read_places(folder)

@@ -30,11 +30,13 @@ def check_quantize(quantize: str, device: Any) -> None:
 
     Raises:
         InputError: an unknown precision, or a device that it has no kernels for.
+        MissingExtraError: bitsandbytes is not installed.
     """
     if quantize not in _BYTES:
         raise InputError(f"quantize is '{quantize}', expected 'int8', 'int4' or None")
     if torch.device(device).type not in _DEVICES:
         raise InputError(f"quantised weights run on {' and '.join(_DEVICES)}, not on '{device}': use dtype=... there")
+    require("bitsandbytes", extra="quant")
 
 
 def quantized_bytes(infos: Mapping[str, TensorInfo], dtype: torch.dtype, quantize: str | None) -> int:
@@ -56,12 +58,9 @@ def load_quantized(folder: Path, network: Any, quantize: Quantize, device: Any, 
     """The language model of one of our folders, quantised while it is read, ready to take its place in the network.
 
     Raises:
-        InputError: not possible on this device.
         MissingExtraError: bitsandbytes is not installed.
     """
-    check_quantize(quantize, device)
     transformers = require("transformers", extra="vlm")
-    require("bitsandbytes", extra="quant")
     empty = network.vlm.language_model
     model = transformers.LlamaForCausalLM.from_pretrained(
         folder,

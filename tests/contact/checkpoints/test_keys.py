@@ -82,7 +82,9 @@ def decoder(name: str) -> Table:
         table |= linear(f"{layer}.mlp.lin1", 2048, 256) | linear(f"{layer}.mlp.lin2", 256, 2048)
         for n in range(1, 5):
             table |= norm(f"{layer}.norm{n}", 256)
-    table |= attention(f"{p}.transformer.final_attn_token_to_image", 128) | norm(f"{p}.transformer.norm_final_attn", 256)
+    table |= attention(f"{p}.transformer.final_attn_token_to_image", 128) | norm(
+        f"{p}.transformer.norm_final_attn", 256
+    )
     table |= {f"{p}.output_upscaling.0.weight": (256, 64, 2, 2), f"{p}.output_upscaling.0.bias": (64,)}
     table |= {f"{p}.output_upscaling.3.weight": (64, 32, 2, 2), f"{p}.output_upscaling.3.bias": (32,)}
     table |= norm(f"{p}.output_upscaling.1", 64)

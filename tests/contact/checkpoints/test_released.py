@@ -70,7 +70,7 @@ def test_shards_without_an_index_are_found_by_their_numbers(tmp_path: Path) -> N
     (folder / "pytorch_model.bin.index.json").unlink()
     assert same_tensors(load_network(folder), network)
     (folder / "pytorch_model-00002-of-00003.bin").unlink()
-    with pytest.raises(InputError, match="pytorch_model-00002-of-00003.bin is not there"):
+    with pytest.raises(InputError, match=r"pytorch_model-00002-of-00003\.bin is not there"):
         load_network(folder)
 
 
@@ -168,7 +168,9 @@ class TestVisionTower:
         monkeypatch.setattr("huggingface_hub.snapshot_download", _nothing_cached)
         folder = write_released(tmp_path / "m", random_network(tiny_config()))
         (folder / "vision_tower").rename(tmp_path / "elsewhere")
-        with pytest.raises(MissingModelError, match="hf download openai/a-tower-nobody-has --local-dir .*vision_tower"):
+        with pytest.raises(
+            MissingModelError, match=r"hf download openai/a-tower-nobody-has --local-dir .*vision_tower"
+        ):
             load_network(folder)
         with pytest.raises(InputError, match="no folder of an image tower"):
             load_network(folder, vision_tower=tmp_path)
@@ -211,7 +213,7 @@ class TestLora:
     def parts(self) -> tuple[Any, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         network = random_network(tiny_config())
         wanted = {key: value.clone() for key, value in network.state_dict().items()}
-        updates = {}
+        updates: dict[str, torch.Tensor] = {}
         generator = torch.Generator().manual_seed(3)
         for layer in range(2):
             for name in ("q_proj", "v_proj"):

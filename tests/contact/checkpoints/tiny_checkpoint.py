@@ -119,7 +119,7 @@ def write_weights(folder: Path, state: Mapping[str, Tensor], shards: int, kind: 
     if shards == 1:
         write_tensors(folder / f"{stem}.{kind}", state)
         return
-    table = {}
+    table: dict[str, str] = {}
     for i in range(shards):
         name = f"{stem}-{i + 1:05d}-of-{shards:05d}.{kind}"
         mine = {key: state[key] for key in list(state)[i::shards]}
