@@ -124,10 +124,7 @@ def prefill_images(vlm: VLM, ids: Sequence[int], image_tokens: Tensor) -> list[P
         return []
     reading = _FirstReading()
     vlm.hidden(torch.stack([vlm.embed(ids, tokens) for tokens in image_tokens]), cache=reading)
-    return [
-        Prefix(tuple(k[row : row + 1] for k in reading.keys), tuple(v[row : row + 1] for v in reading.values))
-        for row in range(len(image_tokens))
-    ]
+    return [Prefix(_row(reading.keys, i), _row(reading.values, i)) for i in range(len(image_tokens))]
 
 
 @torch.no_grad()
@@ -319,6 +316,11 @@ def _lay_out(rows: Sequence[Tensor], length: int) -> Tensor:
         laid[start : start + len(row), :, : row.shape[2]] = row
         start += len(row)
     return laid
+
+
+def _row(layers: Sequence[Tensor], row: int) -> tuple[Tensor, ...]:
+    """One row of each layer, in memory of its own: a view would keep the whole batch as long as any row lives."""
+    return tuple(layer if len(layer) == 1 else layer[row : row + 1].clone() for layer in layers)
 
 
 def _one_each(prefix: Prefix | Sequence[Prefix], count: int) -> list[Prefix]:

@@ -75,7 +75,7 @@ class VLM(nn.Module):
         embeddings.position_ids = torch.arange(count, device=device).expand(1, -1)
 
     def image_features(self, images: Tensor) -> Tensor:
-        """What the tower sees in each patch.
+        """What the tower sees in each patch, without gradients: it is never trained.
 
         Args:
             images: (B, 3, S, S) normalised as CLIP wants them.
@@ -89,7 +89,8 @@ class VLM(nn.Module):
         side = self.config.vision.image_size
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, side, side):
             raise InputError(f"the image tower takes images (B, 3, {side}, {side}), got {tuple(images.shape)}")
-        seen = self.vision_tower(pixel_values=images.to(self.projector.weight), output_hidden_states=True)
+        with torch.no_grad():
+            seen = self.vision_tower(pixel_values=images.to(self.projector.weight), output_hidden_states=True)
         features: Tensor = seen.hidden_states[self.config.vision.select_layer][:, 1:]
         return features
 

@@ -107,6 +107,7 @@ def test_images_read_in_one_batch_are_remembered_as_alone(vlm: VLM) -> None:
         alone = prefill(vlm, SHARED, image)
         for ours, theirs in zip((*read.keys, *read.values), (*alone.keys, *alone.values), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+            assert ours.untyped_storage().nbytes() == ours.nbytes, "one photograph keeps the memory of the others"
     assert prefill_images(vlm, SHARED, images[:0]) == []
 
 

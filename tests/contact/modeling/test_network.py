@@ -119,7 +119,7 @@ def test_gradients_of_a_mask_reach_every_part_that_is_trained() -> None:
         f"mv_loc.human_mask_decoder.{name}" for name in ("mask_tokens.weight", "transformer.norm_final_attn.bias")
     ]
     assert [name for name in reached if name not in grads] == []
-    untouched = ("mv_loc.object_mask_decoder", "mv_loc.mask_decoder", "mv_loc.image_encoder")
+    untouched = ("vlm.vision_tower", "mv_loc.object_mask_decoder", "mv_loc.mask_decoder", "mv_loc.image_encoder")
     assert not [name for name in grads if name.startswith((*untouched, "attention_splitter.query_object"))]
     used = grads["vlm.language_model.model.embed_tokens.weight"].abs().sum(dim=1)
     # The contact token and what follows come after the state; they cannot have mattered.
