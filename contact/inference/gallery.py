@@ -162,14 +162,7 @@ def _released_views(subject: Subject) -> RenderedViews:
     from hoirecon.contact.rendering.map_files import read_body_views
 
     assert subject.folder is not None
-    found = read_body_views(subject.folder, subject.table)
-    count = getattr(found.maps, "num_verts", 0)
-    if count != len(subject.surface.verts):
-        raise InputError(
-            f"the body views in {subject.folder} are of {count} vertices, but the body has "
-            f"{len(subject.surface.verts)}: give the body model that they were made of"
-        )
-    return found
+    return read_body_views(subject.folder, subject.table.names, len(subject.surface.verts))
 
 
 def _kept(store: OrderedDict[str, T], key: str, make: Callable[[], T]) -> T:
