@@ -109,7 +109,7 @@ def read_json(path: str | Path, max_bytes: int = 64 << 20) -> Any:
         raise InputError(f"{path} has {path.stat().st_size} bytes, more than the limit of {max_bytes}")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as err:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as err:
         raise InputError(f"{path} is not JSON: {err}") from err
 
 

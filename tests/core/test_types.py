@@ -211,5 +211,8 @@ class TestFiles:
             read_json(tmp_path / "a.json")
         with pytest.raises(InputError, match="limit"):
             read_json(tmp_path / "a.json", max_bytes=0)
+        (tmp_path / "deep.json").write_text("[" * 200_000)
+        with pytest.raises(InputError, match="not JSON"):
+            read_json(tmp_path / "deep.json")
         with pytest.raises(InputError, match="does not exist"):
             read_json(tmp_path / "b.json")
