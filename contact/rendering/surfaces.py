@@ -21,6 +21,8 @@ from hoirecon.mesh import Mesh
 
 COLOR_LOW, COLOR_HIGH = 0.1, 0.9
 """Colours of the least and the greatest coordinate of an object."""
+MEASURABLE = (1e-30, 1e30)
+"""Sizes between which areas neither vanish nor overflow."""
 
 
 def object_surface(thing: Any) -> Surface:
@@ -62,8 +64,8 @@ def body_surface(verts: FloatArray, faces: IntArray) -> Surface:
     body = checked(as_floats(verts, ("N", 3), "verts of the body"), faces, "the body")
     if not isinstance(body, Mesh):
         raise InputError("the body has no faces: give those of its model, e.g. body_model.faces")
-    if not body.extents.max() > 0:
-        raise InputError("all vertices of the body are at one place: pose it first")
+    if not MEASURABLE[0] < body.extents.max() < MEASURABLE[1]:
+        raise InputError("the vertices of the body are all at one place, or too far off: pose it first, in metres")
     normals = vertex_normals(body.verts, body.faces)
     return Surface(body.verts, body.faces, (normals + 1) / 2, normals)
 
@@ -108,10 +110,8 @@ def content_hash(surface: Surface, table: ViewTable) -> str:
 
 
 def _normalized(verts: FloatArray, size: float, name: str) -> FloatArray:
-    if not np.isfinite(size) or size <= 0:
-        raise InputError(
-            f"{name} has a size of {size}: all its vertices are at one place, or it is too large to measure"
-        )
+    if not MEASURABLE[0] < size < MEASURABLE[1]:
+        raise InputError(f"{name} is {size:.3g} in size: its vertices are all at one place, or too far off to measure")
     return np.asarray((verts - verts.mean(axis=0)) / size)
 
 
@@ -137,6 +137,8 @@ def _points(thing: Any) -> FloatArray:
     if hasattr(thing, "detach"):  # a torch tensor, without importing torch
         thing = thing.detach().cpu().numpy()
     try:
+        if thing is None:
+            raise TypeError("nothing was given")
         return np.asarray(thing, np.float64)
     except (TypeError, ValueError) as err:
         raise InputError(

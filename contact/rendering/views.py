@@ -143,11 +143,13 @@ def camera_numbers(table: ViewTable) -> npt.NDArray[np.float32]:
     """What FeatLift is told, before scaling.
 
     Returns:
-        (V, 5) distance, elevation and azimuth in degrees, shift to x, shift to y. Zeros for a table that is not
-        conditioned: read ``table.conditioned`` first, as no camera is not a camera of zeros.
+        (V, 5) distance, elevation and azimuth in degrees, shift to x, shift to y.
+
+    Raises:
+        InputError: FeatLift is not told the cameras of this table (``table.conditioned``).
     """
     if not table.conditioned:
-        return np.zeros((len(table.views), 5), np.float32)
+        raise InputError(f"FeatLift is not told the cameras of {table.name}: give normalize_cameras None instead")
     return np.array([view.numbers for view in table.views], np.float32)
 
 
