@@ -30,6 +30,21 @@ DOOR = (
 )
 """The one-call door and its commands (and Scene.save, inside the function): the modules that know every room."""
 
+CONTACT_MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "hoirecon.contact.modeling": (),
+    "hoirecon.contact.rendering": (),
+    "hoirecon.contact.lifting": ("hoirecon.contact.rendering",),
+    "hoirecon.contact.transfer": ("hoirecon.contact.rendering",),
+    "hoirecon.contact.prompting": ("hoirecon.contact.modeling",),
+    "hoirecon.contact.checkpoints": ("hoirecon.contact.modeling",),
+    "hoirecon.contact.inference": (
+        "hoirecon.contact.modeling",
+        "hoirecon.contact.rendering",
+        "hoirecon.contact.prompting",
+    ),
+}
+"""Part of InteractVLM -> other parts it may import; the estimator, beside them, may import all."""
+
 STAGES = (
     ("hoirecon.perception", "whose pixels are whose?", "Observation"),
     ("hoirecon.fitting", "where is the body?", "BodyFit"),

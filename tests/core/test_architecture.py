@@ -81,6 +81,27 @@ def test_rooms_import_only_what_the_table_allows() -> None:
     assert not faults, "see docs/architecture.md: " + "; ".join(sorted(faults))
 
 
+def test_parts_of_interactvlm_import_only_what_the_table_allows() -> None:
+    table = TABLE.CONTACT_MAY_IMPORT
+
+    def part(name: str) -> str | None:
+        return next((p for p in table if name == p or name.startswith(p + ".")), None)
+
+    def allowed(here: str, target: str) -> bool:
+        if not target.startswith("hoirecon.contact.") or target.count(".") < 2:
+            return True
+        return part(target) in {here, *table[here]}
+
+    faults = [
+        f"{name} imports {target}"
+        for name, path in _modules().items()
+        if (here := part(name)) is not None
+        for target in _imports(path)
+        if not allowed(here, target)
+    ]
+    assert not faults, "see docs/architecture.md: " + "; ".join(sorted(faults))
+
+
 def test_no_two_modules_import_each_other_in_a_circle() -> None:
     modules = _modules()
     graph = {
