@@ -135,6 +135,8 @@ def test_threads_and_repeats_change_nothing() -> None:
         torch.set_num_threads(before)
     for other in drawn[1:]:
         np.testing.assert_array_equal(drawn[0].images, other.images)
+        assert isinstance(drawn[0].maps, PixelMaps)
+        assert isinstance(other.maps, PixelMaps)
         np.testing.assert_array_equal(drawn[0].maps.verts, other.maps.verts)
 
 
