@@ -170,10 +170,6 @@ def view_lights(table: ViewTable) -> Lights:
     return tuple((0.0, 0.0, -3.0 if view.name in _LIT_FROM_BEHIND else 3.0) for view in table.views)
 
 
-object_lights = view_lights
-"""Lights of an object's views, by the same rule."""
-
-
 def check_lights(table: ViewTable, lights: Lights) -> None:
     """Refuse another number of lights than views.
 

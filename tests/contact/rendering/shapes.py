@@ -49,8 +49,8 @@ def interpenetrating() -> Surface:
 
 def tiny() -> Surface:
     """Triangles far smaller than a pixel."""
-    ball = trimesh.creation.icosphere(4)
-    return surface_of(ball.vertices * 0.05, ball.faces)
+    ball = trimesh.creation.icosphere(3)
+    return surface_of(ball.vertices * 0.04, ball.faces)
 
 
 def box() -> Surface:
