@@ -22,7 +22,7 @@ from hoirecon.contact.modeling.network import InteractVLMNetwork
 from hoirecon.contact.modeling.vlm import IMAGE_TOKEN, VLM
 from hoirecon.contact.rendering.types import PixelMaps
 from tests.contact.parity_data import configurations, parity_root, tensors, values
-from tests.contact.test_parity_lifting import pixel_maps, point_maps
+from tests.contact.parity_lifting import pixel_maps, point_maps
 
 PROJECTION = 1e-5
 """Largest difference of features and embeddings."""
