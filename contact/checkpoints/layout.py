@@ -26,8 +26,8 @@ from torch import Tensor
 from hoirecon.contact.checkpoints.keys import LANGUAGE, TOWER
 from hoirecon.contact.checkpoints.shards import TensorInfo, open_shard, read_catalogue
 from hoirecon.contact.checkpoints.writer import SafetensorsWriter, Spec
-from hoirecon.contact.modeling.config import LanguageConfig, NetworkConfig, VisionConfig, config_dict, config_from_dict
-from hoirecon.errors import InputError, require
+from hoirecon.contact.modeling.config import NetworkConfig, config_dict, config_from_dict
+from hoirecon.errors import InputError
 from hoirecon.files import read_json, write_json
 
 MANIFEST = "hoirecon.json"
@@ -129,45 +129,12 @@ def read_places(folder: Path) -> dict[str, TensorInfo]:
 
 def write_configs(folder: Path, config: NetworkConfig, dtype: str) -> None:
     """The two config.json by which transformers reads language model and tower on their own."""
+    from hoirecon.contact.modeling.vlm import clip_config, llama_config
+
     for name, made in ((LANGUAGE_FOLDER, llama_config(config.language)), (TOWER_FOLDER, clip_config(config.vision))):
         (folder / name).mkdir(exist_ok=True)
         made.dtype = dtype
         made.save_pretrained(folder / name)
-
-
-def llama_config(config: LanguageConfig) -> Any:
-    """The language model's sizes as transformers' LlamaConfig."""
-    return require("transformers", extra="vlm").LlamaConfig(
-        architectures=["LlamaForCausalLM"],
-        vocab_size=config.vocab_size,
-        hidden_size=config.hidden_size,
-        intermediate_size=config.intermediate_size,
-        num_hidden_layers=config.num_layers,
-        num_attention_heads=config.num_heads,
-        num_key_value_heads=config.num_key_value_heads,
-        rms_norm_eps=config.rms_norm_eps,
-        rope_theta=config.rope_theta,
-        max_position_embeddings=config.max_position_embeddings,
-        bos_token_id=config.bos_token_id,
-        eos_token_id=config.eos_token_id,
-        pad_token_id=config.pad_token_id,
-        tie_word_embeddings=False,
-    )
-
-
-def clip_config(config: VisionConfig) -> Any:
-    """The tower's sizes as transformers' CLIPVisionConfig."""
-    return require("transformers", extra="vlm").CLIPVisionConfig(
-        architectures=["CLIPVisionModel"],
-        hidden_size=config.hidden_size,
-        intermediate_size=config.intermediate_size,
-        num_hidden_layers=config.num_layers,
-        num_attention_heads=config.num_heads,
-        image_size=config.image_size,
-        patch_size=config.patch_size,
-        hidden_act=config.hidden_act,
-        layer_norm_eps=config.layer_norm_eps,
-    )
 
 
 def copy_beside(out: Path, tokenizer: Path | None, tower: Path | None = None) -> None:

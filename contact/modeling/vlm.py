@@ -202,43 +202,52 @@ def _language_model(config: LanguageConfig) -> Any:
             f"{config.num_heads} heads must divide the width {config.hidden_size} and be a multiple of "
             f"{config.num_key_value_heads} key heads"
         )
-    transformers = require("transformers", extra="vlm")
-    model = transformers.LlamaForCausalLM(
-        transformers.LlamaConfig(
-            vocab_size=config.vocab_size,
-            hidden_size=config.hidden_size,
-            intermediate_size=config.intermediate_size,
-            num_hidden_layers=config.num_layers,
-            num_attention_heads=config.num_heads,
-            num_key_value_heads=config.num_key_value_heads,
-            rms_norm_eps=config.rms_norm_eps,
-            max_position_embeddings=config.max_position_embeddings,
-            bos_token_id=config.bos_token_id,
-            eos_token_id=config.eos_token_id,
-            pad_token_id=config.pad_token_id,
-            tie_word_embeddings=False,
-            attn_implementation="sdpa",
-        )
-    )
+    made = llama_config(config)
+    made._attn_implementation = "sdpa"
+    model = require("transformers", extra="vlm").LlamaForCausalLM(made)
     model.model.rotary_emb = RotaryPositions(config.hidden_size // config.num_heads, config.rope_theta)
     return model
 
 
 def _vision_tower(config: VisionConfig) -> Any:
     """CLIP's vision transformer of these sizes."""
-    transformers = require("transformers", extra="vlm")
-    tower = transformers.CLIPVisionModel(
-        transformers.CLIPVisionConfig(
-            hidden_size=config.hidden_size,
-            intermediate_size=config.intermediate_size,
-            num_hidden_layers=config.num_layers,
-            num_attention_heads=config.num_heads,
-            image_size=config.image_size,
-            patch_size=config.patch_size,
-            hidden_act=config.hidden_act,
-            layer_norm_eps=config.layer_norm_eps,
-            attn_implementation="sdpa",
-        )
-    )
+    made = clip_config(config)
+    made._attn_implementation = "sdpa"
+    tower = require("transformers", extra="vlm").CLIPVisionModel(made)
     # Before transformers 5 the transformer stood inside CLIPVisionModel, now CLIPVisionModel is it.
     return getattr(tower, "vision_model", tower)
+
+
+def llama_config(config: LanguageConfig) -> Any:
+    """The language model's sizes as transformers' LlamaConfig."""
+    return require("transformers", extra="vlm").LlamaConfig(
+        architectures=["LlamaForCausalLM"],
+        vocab_size=config.vocab_size,
+        hidden_size=config.hidden_size,
+        intermediate_size=config.intermediate_size,
+        num_hidden_layers=config.num_layers,
+        num_attention_heads=config.num_heads,
+        num_key_value_heads=config.num_key_value_heads,
+        rms_norm_eps=config.rms_norm_eps,
+        rope_theta=config.rope_theta,
+        max_position_embeddings=config.max_position_embeddings,
+        bos_token_id=config.bos_token_id,
+        eos_token_id=config.eos_token_id,
+        pad_token_id=config.pad_token_id,
+        tie_word_embeddings=False,
+    )
+
+
+def clip_config(config: VisionConfig) -> Any:
+    """The tower's sizes as transformers' CLIPVisionConfig."""
+    return require("transformers", extra="vlm").CLIPVisionConfig(
+        architectures=["CLIPVisionModel"],
+        hidden_size=config.hidden_size,
+        intermediate_size=config.intermediate_size,
+        num_hidden_layers=config.num_layers,
+        num_attention_heads=config.num_heads,
+        image_size=config.image_size,
+        patch_size=config.patch_size,
+        hidden_act=config.hidden_act,
+        layer_norm_eps=config.layer_norm_eps,
+    )
