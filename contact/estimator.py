@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,15 +25,15 @@ import torch
 from torch import Tensor
 
 from hoirecon.arrays import FloatArray
+from hoirecon.contact.inference.asking import question_of
 from hoirecon.contact.inference.gallery import Gallery, Subject
+from hoirecon.contact.inference.localizing import Localized, Localizer, probability
 from hoirecon.contact.inference.looking import Look, Looker
-from hoirecon.contact.inference.queries import ROLE_OF_KIND, Kind, Query
+from hoirecon.contact.inference.queries import ROLE_OF_KIND, Query, meshes_of
+from hoirecon.contact.inference.settings import EstimatorConfig as EstimatorConfig
 from hoirecon.contact.lifting import lift_human, lift_object_mesh, lift_object_points
-from hoirecon.contact.modeling.config import CAMERA_NUMBERS
-from hoirecon.contact.modeling.contact_tokens import Role
-from hoirecon.contact.prompting.conversation import readable_answer
+from hoirecon.contact.modeling.contact_tokens import ContactTokens, Role
 from hoirecon.contact.prompting.parts import named_parts
-from hoirecon.contact.prompting.templates import question as template
 from hoirecon.contact.rendering.types import PixelMaps
 from hoirecon.contact.results import ImageContact, JointContact
 from hoirecon.contact_map import ContactMap
@@ -42,7 +41,6 @@ from hoirecon.errors import InputError
 from hoirecon.mesh import Mesh
 
 if TYPE_CHECKING:
-    from hoirecon.contact.inference.generation import Answer
     from hoirecon.contact.modeling.network import InteractVLMNetwork
     from hoirecon.contact.prompting.tokenizer import ContactTokenizer
     from hoirecon.contact.protocols import ContactEstimate, ContactObject
@@ -56,61 +54,16 @@ if TYPE_CHECKING:
 SOURCE = "interactvlm"
 """What its contact maps say of their origin."""
 
-NO_TOKEN = "the answer holds no contact token: no contact is reported"
-SEVERAL_TOKENS = "the answer holds {n} contact tokens: the first is taken"
-OTHER_TOKEN = "the answer holds the {role} contact token where another was expected"
 STAND_IN = (
     "the weights were trained on views of SMPL-H; these are of '{topology}': give your SMPL-H file as body_model for "
     "the published accuracy"
 )
 UNTRAINED = "these weights were not trained for contact on {what}: do not trust this"
 SMPLH_VERTS = 6890
-MAX_QUESTION = 600
-"""Longest question in own words, characters."""
 VIEWS_PREFIX = "views."
 """Before the key of encoded views among the extra tensors of a saved folder."""
-CUT_OFF = "the answer was cut off after {n} tokens"
 
-
-@dataclass(frozen=True)
-class EstimatorConfig:
-    """Settings of the estimator."""
-
-    lift: Literal["soft", "legacy"] = "soft"
-    """How masks become contact on a body: ``soft`` probabilities (since the reference's correction), or ``legacy``,
-    the hard votes that older checkpoints were published with."""
-    human_questions: Literal["auto", "parts", "simple"] = "auto"
-    """Template of questions on the body; ``auto`` takes what the weights were trained with."""
-    object_questions: Literal["auto", "simple", "afford", "afford_obj"] = "auto"
-    """Template of questions on an object's contact, likewise."""
-    question_index: int = 0
-    """Which of a template's five wordings; 0 is the one of the reference's demo."""
-    released_demo_prompt: bool = False
-    """Ask for affordance with the reference demo's stray quotes and comma instead of the wording of its training."""
-    max_new_tokens: int = 512
-    """Longest answer."""
-    person_margin: float = 0.2
-    """What is kept round a person's box, relative to its longer side."""
-    photographs_kept: int = 2
-    """Photographs whose encoding is kept for further questions; at full size each takes 0.3 GB."""
-    view_batch: int = 4
-    """Views encoded at the same time."""
-
-    def __post_init__(self) -> None:
-        if self.lift not in ("soft", "legacy"):
-            raise InputError(f"there is no lift '{self.lift}': choose soft or legacy")
-        if self.max_new_tokens < 1 or self.photographs_kept < 1 or self.view_batch < 1:
-            raise InputError("max_new_tokens, photographs_kept and view_batch must be at least 1")
-
-
-@dataclass(frozen=True)
-class _Localised:
-    """One query's answer, and its masks if there are any."""
-
-    text: str
-    notes: tuple[str, ...]
-    logits: Tensor | None
-    """(V, S, S) of the views, or (1, H, W) of the photograph."""
+Result = ContactMap | ImageContact
 
 
 class InteractVLM:
@@ -128,6 +81,10 @@ class InteractVLM:
             rendering the body.
         encoded: embeddings of views that came with the weights.
         released: whether the weights are the authors', which know SMPL-H's views only.
+        label: name of the weights.
+
+    Raises:
+        InputError: the vocabulary is not the network's.
     """
 
     name = SOURCE
@@ -144,20 +101,33 @@ class InteractVLM:
         body_views: str | Path | None = None,
         encoded: Mapping[str, Tensor] | None = None,
         released: bool = False,
+        label: str = "",
     ) -> None:
         from hoirecon.contact.rendering.view_cache import ViewCache
         from hoirecon.contact.rendering.zbuffer import ZBufferRenderer
 
+        _check_vocabulary(tokenizer, network.config.tokens)
         self.network = network.eval()
         self.tokenizer = tokenizer
         self.config = config or EstimatorConfig()
         self.released = released
+        self.label = label
         self._body_model = body_model
         kept = ViewCache() if cache == "default" else cache
         self.gallery = Gallery(
             network, renderer or ZBufferRenderer(), kept, self.config.view_batch, dict(encoded or {}), body_views
         )
         self.looker = Looker(network, tokenizer, self.config.photographs_kept, self.config.person_margin)
+        self.localizer = Localizer(self.gallery, self.looker)
+
+    def __repr__(self) -> str:
+        config, views = self.network.config, self.network.config.num_views
+        where = "the photograph" if views == 1 else f"{views} views"
+        return (
+            f"<InteractVLM{' ' * bool(self.label)}{self.label}: trained for {' and '.join(sorted(self.trained_for))} "
+            f"contact in {where}{', released weights' * self.released}; tokens {config.tokens.token_type}; "
+            f"{str(self.dtype).removeprefix('torch.')} on {self.device}>"
+        )
 
     # ---------------------------------------------------------------------------------------------------- in and out
 
@@ -199,11 +169,14 @@ class InteractVLM:
                 message names which, and what to do.
             MissingExtraError: transformers, sentencepiece or segment-anything are not installed (extras vlm, sam).
         """
-        from hoirecon.contact.checkpoints.open import open_checkpoint
+        from hoirecon.contact.checkpoints.layout import TOKENIZER_FOLDER
+        from hoirecon.contact.checkpoints.open import kind_of, open_checkpoint
         from hoirecon.contact.inference.precision import choose_dtype
         from hoirecon.contact.prompting.tokenizer import ContactTokenizer
 
         chosen = choose_dtype(device, dtype)
+        words = Path(folder) / TOKENIZER_FOLDER if kind_of(folder) == "native" else Path(folder)
+        tokenizer = ContactTokenizer.from_folder(words)  # what is missing is said before gigabytes are read
         loaded = open_checkpoint(
             folder,
             device=device,
@@ -214,14 +187,15 @@ class InteractVLM:
         )
         return cls(
             loaded.network,
-            ContactTokenizer.from_folder(loaded.tokenizer_folder),
+            tokenizer,
             body_model=body_model,
             config=config,
             renderer=renderer,
             cache=cache,
             body_views=body_views,
             encoded=_views_beside(loaded.extras),
-            released=loaded.kind == "released" or bool(loaded.manifest.get("released")),
+            released=loaded.released,
+            label=loaded.name,
         )
 
     # ----------------------------------------------------------------------------------------------------- questions
@@ -243,9 +217,7 @@ class InteractVLM:
             Probability per vertex of :attr:`body_model`.
         """
         query = Query("human", image, label, person=person, question=question)
-        result = self.ask([query], view_masks=view_masks)[0]
-        assert isinstance(result, ContactMap)
-        return result
+        return _on_surface(self.ask([query], view_masks=view_masks)[0])
 
     def object_contact(
         self,
@@ -271,15 +243,11 @@ class InteractVLM:
             Probability per vertex of the mesh, or per point.
         """
         query = Query("object", image, label, mesh=mesh, person=person, question=question)
-        result = self.ask([query], view_masks=view_masks)[0]
-        assert isinstance(result, ContactMap)
-        return result
+        return _on_surface(self.ask([query], view_masks=view_masks)[0])
 
     def affordance(self, image: Any, label: str, mesh: Any, *, person: Any = None) -> ContactMap:
         """Where the thing is used, as :meth:`object_contact`; the answer names the affordance."""
-        result = self.ask([Query("affordance", image, label, mesh=mesh, person=person)])[0]
-        assert isinstance(result, ContactMap)
-        return result
+        return _on_surface(self.ask([Query("affordance", image, label, mesh=mesh, person=person)])[0])
 
     def image_contact(self, image: Any, label: str, *, person: Any = None, question: str | None = None) -> ImageContact:
         """Which pixels of the photograph show the body touching the thing; for one person, pixels of the whole
@@ -304,14 +272,13 @@ class InteractVLM:
             meshes: by name, or in the order of the names (None for an object without); None gives the body only.
             person: as in :meth:`human_contact`.
         """
-        by_label = _meshes_of(labels, meshes)
+        by_label = meshes_of(labels, meshes)
+        asked = [i for i, mesh in enumerate(by_label) if mesh is not None]
         queries = [Query("human", image, label, person=person) for label in labels]
-        queries += [Query("object", image, label, mesh=by_label[i], person=person) for i, label in
-                    enumerate(labels) if by_label[i] is not None]  # fmt: skip
-        results = iter([result for result in self.ask(queries) if isinstance(result, ContactMap)])
-        humans = [next(results) for _ in labels]
-        objects = [next(results) if mesh is not None else None for mesh in by_label]
-        return [JointContact(*parts) for parts in zip(labels, humans, objects, strict=True)]
+        queries += [Query("object", image, labels[i], mesh=by_label[i], person=person) for i in asked]
+        results = [_on_surface(result) for result in self.ask(queries)]
+        things = dict(zip(asked, results[len(labels) :], strict=True))
+        return [JointContact(label, results[i], things.get(i)) for i, label in enumerate(labels)]
 
     @torch.no_grad()
     def look(self, image: Any, person: Any = None) -> Look:
@@ -319,20 +286,42 @@ class InteractVLM:
         return self.looker.look_at_all([(image, person)])[0]
 
     @torch.no_grad()
-    def ask(self, queries: Sequence[Query], *, view_masks: bool = False) -> list[ContactMap | ImageContact]:
+    def ask(self, queries: Sequence[Query], *, view_masks: bool = False) -> list[Result]:
         """Answer any mix of questions with every photograph, body and object encoded once.
 
-        Equal to asking one by one. Questions on the same photograph are answered together.
+        Equal to asking one by one. Questions are answered together, as many at a time as the settings say.
+
+        Args:
+            queries: the questions; put those on one photograph next to one another.
+            view_masks: also keep what MV-Loc drew in each view.
+
+        Returns:
+            A :class:`~hoirecon.contact_map.ContactMap` each, or an :class:`ImageContact` for kind ``image``.
 
         Raises:
-            InputError: an image, a name or a mesh cannot be used.
+            InputError: an image, a name or a mesh cannot be used; said before any question is answered, but for
+                images beyond the first batch.
         """
         self._check(queries)
+        questions = [self.question_of(query) for query in queries]
+        subjects = [self.subject_of(query) for query in queries]
+        step, results = self.config.questions_at_once, list[Result]()
+        for start in range(0, len(queries), step):
+            part = slice(start, start + step)
+            results += self._ask(queries[part], questions[part], subjects[part], view_masks)
+        return results
+
+    def _ask(
+        self, queries: Sequence[Query], questions: Sequence[str], subjects: Sequence[Subject | None], view_masks: bool
+    ) -> list[Result]:
         looks = self.looker.look_at_all([(query.image, query.person) for query in queries])
-        subjects = [self.subject_of(query) for query in queries]  # a mesh that cannot be used is said before the work
-        answers = self._answer(queries, looks)
-        asked = zip(queries, looks, subjects, answers, strict=True)
-        return [self._result(q, look, s, self._masks(q, look, s, answer), view_masks) for q, look, s, answer in asked]
+        given = [self._given(query) for query in queries]
+        answers = self.looker.answer_all(looks, questions, given, self.config.max_new_tokens)
+        results = []
+        for query, question, look, subject, answer in zip(queries, questions, looks, subjects, answers, strict=True):
+            found = self.localizer.find(query.kind, look, question, answer, subject)
+            results.append(self._result(query, look, subject, found, view_masks))
+        return results
 
     def estimate(
         self,
@@ -361,7 +350,7 @@ class InteractVLM:
         """The body whose vertices human contact is given on."""
         from hoirecon.data.body import load_body
 
-        return self._body_model or load_body()
+        return load_body() if self._body_model is None else self._body_model
 
     @cached_property
     def body_mesh(self) -> Mesh:
@@ -375,7 +364,31 @@ class InteractVLM:
         """What the weights learned: ``human``, ``object``, or only ``general`` (contact in the image)."""
         config = self.network.config
         weights: dict[Role, float] = {"human": config.human_weight, "object": config.object_weight}
-        return frozenset(role for role, weight in weights.items() if weight > 0) or frozenset({"general"})
+        learned = frozenset(role for role, weight in weights.items() if weight > 0 and config.num_views > 1)
+        return learned or frozenset({"general"})
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self.network.vlm.projector.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which numbers it computes."""
+        return self.network.vlm.projector.weight.dtype
+
+    def to(self, device: str | torch.device) -> InteractVLM:
+        """Move it to another device; encodings that were kept are made or read again there.
+
+        Raises:
+            InputError: the device is not there.
+        """
+        from hoirecon.contact.inference.precision import checked_device
+
+        self.network.to(checked_device(device))
+        self.looker.forget()
+        self.gallery.forget()
+        return self
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write the network, its vocabulary and the body's encoded views as a folder of our own format.
@@ -385,15 +398,21 @@ class InteractVLM:
         """
         from hoirecon.contact.checkpoints.native import save_network
 
-        body = self._body
-        views = {} if self.network.config.num_views == 1 else {body.key: self.gallery.features(body)}
-        with tempfile.TemporaryDirectory(prefix="hoirecon-tokenizer-") as tokenizer:
-            self.tokenizer.save(tokenizer)
-            extras = {VIEWS_PREFIX + key: features.cpu() for key, features in views.items()}
-            save_network(self.network, folder, tokenizer_folder=tokenizer, extras=extras, released=self.released)
+        views = {self._body.key: self.gallery.features(self._body)} if self.network.config.num_views > 1 else {}
+        extras = {VIEWS_PREFIX + key: features.cpu() for key, features in views.items()}
+        with tempfile.TemporaryDirectory(prefix="hoirecon-tokenizer-") as words:
+            self.tokenizer.save(words)
+            save_network(
+                self.network,
+                folder,
+                name=self.label or None,
+                released=self.released,
+                tokenizer_folder=words,
+                extras=extras,
+            )
         return Path(folder)
 
-    # ------------------------------------------------------------------------------------------------------- localize
+    # ----------------------------------------------------------------------------------------- question and subject
 
     def _check(self, queries: Sequence[Query]) -> None:
         views = self.network.config.num_views
@@ -401,64 +420,22 @@ class InteractVLM:
             if query.kind not in ROLE_OF_KIND:
                 raise InputError(f"there is no kind of question '{query.kind}': choose {', '.join(ROLE_OF_KIND)}")
             if query.kind in ("object", "affordance") and query.mesh is None:
-                raise InputError(f"contact on the {query.label} needs its mesh or points: give mesh=...")
+                raise InputError(f"contact on the {str(query.label)[:80]} needs its mesh or points: give mesh=...")
             if query.kind != "image" and views == 1:
                 raise InputError(
                     "these weights segment the photograph only (they know one view): ask image_contact, or take "
                     "weights for contact in 3D"
                 )
 
-    def _answer(self, queries: Sequence[Query], looks: Sequence[Look]) -> list[Answer]:
-        texts = [self.question_of(query) for query in queries]
-        given = [query.answer for query in queries]
-        return self.looker.answer_all(looks, texts, given, self.config.max_new_tokens)
-
     def question_of(self, query: Query) -> str:
         """What the language model will be asked."""
-        if query.question is not None:
-            name = self.tokenizer.neutralise(query.label)
-            return self.tokenizer.neutralise(query.question.replace("{object}", name), limit=MAX_QUESTION)
-        role, kind = self._template(query.kind)
-        demo = self.config.released_demo_prompt
-        return template(role, kind, query.label, self.config.question_index, released_demo_prompt=demo)
+        return question_of(query, self.tokenizer, self.network.config, self.config)
 
-    def _template(self, kind: Kind) -> tuple[Role, str]:
-        """Whose questions, and which of them."""
-        config, trained = self.config, self.network.config
-        if kind == "image":
-            return "human", "simple"
-        if kind == "human":
-            return "human", trained.human_questions if config.human_questions == "auto" else config.human_questions
-        if kind == "affordance" and config.object_questions == "auto":
-            return "object", "afford"
-        return "object", trained.object_questions if config.object_questions == "auto" else config.object_questions
-
-    def _masks(self, query: Query, look: Look, subject: Subject | None, answer: Answer) -> _Localised:
-        """The masks of the answer's first contact token."""
-        expected = ROLE_OF_KIND[query.kind]
-        tokens, text = self.network.config.tokens, readable_answer(self.tokenizer.decode(answer.ids))
-        notes = () if answer.finished else (CUT_OFF.format(n=len(answer.ids)),)
-        if len(answer.contact_ids) == 0:
-            return _Localised(text, (*notes, NO_TOKEN), None)
-        if len(answer.contact_ids) > 1:
-            notes = (*notes, SEVERAL_TOKENS.format(n=len(answer.contact_ids)))
-        first = answer.contact_ids[0]
-        if query.kind != "image" and first != tokens.id_of(expected):
-            notes = (*notes, OTHER_TOKEN.format(role=tokens.role_of(first)))
-        features, cameras, sizes = self._views(look, subject)
-        prompts = self.network.contact_prompts(answer.states[:1], answer.contact_ids[:1], cameras)
-        low = self.network.mv_loc.localize(prompts, features, expected)
-        return _Localised(text, notes, self.network.mv_loc.upscale(low.logits, *sizes)[0])
-
-    def _views(
-        self, look: Look, subject: Subject | None
-    ) -> tuple[Tensor, Tensor | None, tuple[tuple[int, int], tuple[int, int]]]:
-        """Embeddings to decode, cameras to tell FeatLift, and the sizes before and after scaling back."""
-        if subject is None:
-            unknown = look.sam_features.new_zeros(self.network.config.num_views, CAMERA_NUMBERS)
-            return look.sam_features, unknown, (look.sam_size, look.size)
-        square = (self.network.config.sam.img_size,) * 2
-        return self.gallery.features(subject), self.gallery.cameras(subject), (square, square)
+    def _given(self, query: Query) -> str | None:
+        """The answer to take instead of generating one."""
+        if query.answer is None:
+            return None
+        return query.answer.replace("{token}", self.network.config.tokens.word_of(ROLE_OF_KIND[query.kind]))
 
     def subject_of(self, query: Query) -> Subject | None:
         """The body or object that a query is about, as it is looked at; None for the photograph itself."""
@@ -474,24 +451,24 @@ class InteractVLM:
 
     # ----------------------------------------------------------------------------------------------------------- lift
 
-    def _result(
-        self, query: Query, look: Look, subject: Subject | None, found: _Localised, view_masks: bool
-    ) -> ContactMap | ImageContact:
+    def _result(self, query: Query, look: Look, subject: Subject | None, found: Localized, view_masks: bool) -> Result:
+        notes = (*found.notes, *self._doubts(query))
         if subject is None:
-            return self._in_image(query, look, found)
-        probability = self._lift(query, subject, found.logits)
+            seen = torch.zeros(look.size) if found.logits is None else probability(found.logits[0])
+            return ImageContact(look.in_photograph(seen.cpu().numpy()), query.label, found.text, notes)
+        values = self._lift(query, subject, found.logits)
         parts = self.body_model.parts if query.kind == "human" else None
         masks = None
         if view_masks and found.logits is not None:
-            masks = dict(zip(subject.table.names, _numpy(torch.sigmoid(found.logits)), strict=True))
+            masks = dict(zip(subject.table.names, probability(found.logits).cpu().numpy(), strict=True))
         return ContactMap(
-            probability,
+            values,
             subject.topology,
             SOURCE,
             label=query.label,
             answer=found.text,
-            named_parts=named_parts(found.text, tuple(parts.names) if parts else ()),
-            notes=(*found.notes, *self._doubts(query)),
+            named_parts=named_parts(found.text, tuple(parts.names)) if parts else (),
+            notes=notes,
             parts={name: parts.verts_of(name) for name in parts.names} if parts else {},
             view_masks=masks,
         )
@@ -506,12 +483,7 @@ class InteractVLM:
             lifted = lift_human(logits[None], maps, form=self.config.lift)
         else:
             lifted = lift_object_mesh(logits[None], maps)
-        return _numpy(lifted[0].clamp(0, 1))
-
-    def _in_image(self, query: Query, look: Look, found: _Localised) -> ImageContact:
-        seen = np.zeros(look.size) if found.logits is None else _numpy(torch.sigmoid(found.logits[0]))
-        probability = look.in_photograph(seen)
-        return ImageContact(probability, query.label, found.text, (*found.notes, *self._doubts(query)))
+        return np.asarray(lifted[0].clamp(0, 1).double().cpu().numpy())
 
     def _doubts(self, query: Query) -> tuple[str, ...]:
         """What makes this answer less sure than the published figures."""
@@ -529,24 +501,16 @@ def _views_beside(extras: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(VIEWS_PREFIX): t for name, t in extras.items() if name.startswith(VIEWS_PREFIX)}
 
 
-def _numpy(values: Tensor) -> FloatArray:
-    return np.asarray(values.double().cpu().numpy())
+def _on_surface(result: Result) -> ContactMap:
+    assert isinstance(result, ContactMap)  # of every kind but image
+    return result
 
 
-def _meshes_of(labels: Sequence[str], meshes: Mapping[str, Any] | Sequence[Any] | None) -> list[Any]:
-    """One mesh or None for each name.
-
-    Raises:
-        InputError: a mesh of an object that is not named, or not as many as names.
-    """
-    if isinstance(labels, str) or not labels:
-        raise InputError("joint_contact takes a list of object names, with at least one")
-    if meshes is None:
-        return [None] * len(labels)
-    if isinstance(meshes, Mapping):
-        if unknown := [name for name in meshes if name not in labels]:
-            raise InputError(f"there is a mesh of '{unknown[0]}', which is not among the objects {list(labels)}")
-        return [meshes.get(label) for label in labels]
-    if len(meshes) != len(labels):
-        raise InputError(f"{len(labels)} objects need as many meshes (or None in their place), got {len(meshes)}")
-    return list(meshes)
+def _check_vocabulary(tokenizer: ContactTokenizer, tokens: ContactTokens) -> None:
+    """Refuse words of one model with the network of another."""
+    known = tokenizer.contact_tokens(tokens.token_type)
+    if known != tokens:
+        raise InputError(
+            f"the tokenizer has its contact tokens at {known.ids}, the network at {tokens.ids}: take the tokenizer "
+            "that came with the weights"
+        )

@@ -33,6 +33,8 @@ class PlainAnswer:
     """The answer's tokens, its end included."""
     probability: Tensor
     """(N,) per vertex."""
+    logits: Tensor
+    """(V, S, S) of the masks."""
 
 
 @torch.no_grad()
@@ -50,13 +52,18 @@ def plain_contact(model: InteractVLM, query: Query) -> PlainAnswer:
     rendered = model.gallery.rendered(subject)  # the reference reads its pictures from the disk
     cameras = model.gallery.cameras(subject)
     features = network.mv_loc.encode(torch.as_tensor(rendered.images).permute(0, 3, 1, 2).to(image.device))
+    if network.mv_loc.fusion is not None:
+        features = network.mv_loc.fuse(features, states)
     prompts = network.contact_prompts(states[place][None], [ids[contact[0]]], cameras)
     low = network.mv_loc.localize(prompts, features, ROLE_OF_KIND[query.kind])
     side = network.config.sam.img_size
     logits = network.mv_loc.upscale(low.logits, (side, side), (side, side))
     assert isinstance(rendered.maps, PixelMaps), "a mesh"
-    lift = lift_human if query.kind == "human" else lift_object_mesh
-    return PlainAnswer(tuple(ids), lift(logits, rendered.maps)[0])
+    if query.kind == "human":
+        lifted = lift_human(logits, rendered.maps, form=model.config.lift)
+    else:
+        lifted = lift_object_mesh(logits, rendered.maps)
+    return PlainAnswer(tuple(ids), lifted[0], logits[0])
 
 
 def plain_answer(vlm: VLM, prompt: list[int], image_tokens: Tensor, max_new_tokens: int) -> tuple[list[int], Tensor]:

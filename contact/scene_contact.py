@@ -3,9 +3,9 @@ of the one touches which part of the other."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -18,15 +18,18 @@ from hoirecon.errors import TopologyError
 
 if TYPE_CHECKING:
     from hoirecon.contact.estimator import InteractVLM
+    from hoirecon.data.body import BodyModel
     from hoirecon.observation import Observation
     from hoirecon.pose import ObjectPose
     from hoirecon.scene import SceneBody
 
-LEAST = 0.2
-"""Part pairs less likely than this are not worth a mention."""
+LEAST = 0.25
+"""Part pairs less likely than this are not worth a mention, as in the geometric estimate."""
 TOP_SHARE = 0.1
 """A part is as likely touched as its likeliest tenth of vertices on average: one vertex alone is noise."""
 FROM_GEOMETRY = "these weights know nothing of contact on {what}: it was taken from the body's pose and the masks"
+Side = Literal["human", "object"]
+SIDES: tuple[Side, ...] = ("human", "object")
 
 
 def estimate_in_scene(
@@ -44,35 +47,30 @@ def estimate_in_scene(
             f"same body model to both"
         )
     label = obj.category.name if obj.category is not None else obj.mesh.name
-    learned = {"human", "object"} & model.trained_for
-    queries = {
-        "human": Query("human", observation.image, label),
-        "object": Query("object", observation.image, label, mesh=obj.mesh),
-    }
-    asked = [name for name in queries if name in learned]
-    found = model.ask([queries[name] for name in asked])
-    maps = {name: result for name, result in zip(asked, found, strict=True) if isinstance(result, ContactMap)}
-    guess = None
-    if len(maps) < 2:
-        guess = GeometricContact(model.body_model).estimate(observation, body, obj, pose, object_index)
-    return _together(model, obj, maps, guess)
+    learned = [side for side in SIDES if side in model.trained_for]
+    found = model.ask([Query(side, observation.image, label, mesh=obj.mesh) for side in learned])
+    maps = {side: result for side, result in zip(learned, found, strict=True) if isinstance(result, ContactMap)}
+    guess = GeometricContact(model.body_model).estimate(observation, body, obj, pose, object_index)
+    return _together(model.body_model, obj, maps, guess)
 
 
 def _together(
-    model: InteractVLM, obj: ContactObject, maps: Mapping[str, ContactMap], guess: ContactEstimate | None
+    body_model: BodyModel, obj: ContactObject, maps: Mapping[Side, ContactMap], guess: ContactEstimate
 ) -> ContactEstimate:
-    flags = [note for contact in maps.values() for note in contact.notes]
-    if guess is not None:
-        flags += [FROM_GEOMETRY.format(what={"human": "bodies", "object": "objects"}[name])
-                  for name in ("human", "object") if name not in maps]  # fmt: skip
-    on_body = maps["human"] if "human" in maps or guess is None else guess.body
-    on_object = maps["object"] if "object" in maps or guess is None else guess.object
-    names = model.body_model.parts
-    parts = part_probabilities(on_body.probability, {name: names.verts_of(name) for name in names.names})
-    object_parts = part_probabilities(on_object.probability, obj.parts)
-    pairs = guess.pairs if guess is not None and "human" not in maps else pair_up(parts, object_parts, guess)
-    base = guess or ContactEstimate(on_body, on_object)
-    return replace(base, body=on_body, object=on_object, pairs=pairs, parts=parts, flags=(*flags, *base.flags))
+    """What was learned, and geometry's guess for the rest: also of which part of the one touches which of the other,
+    as contact maps do not say it."""
+    if not maps:
+        return replace(guess, flags=(*(FROM_GEOMETRY.format(what=w) for w in ("bodies", "objects")), *guess.flags))
+    on_body, on_object = maps.get("human", guess.body), maps.get("object", guess.object)
+    flags = list(dict.fromkeys(note for contact in maps.values() for note in contact.notes))
+    if len(maps) < len(SIDES):
+        flags += [FROM_GEOMETRY.format(what="objects" if "human" in maps else "bodies"), *guess.flags]
+    if "human" not in maps:
+        return replace(guess, object=on_object, flags=tuple(flags))
+    named = body_model.parts
+    parts = part_probabilities(on_body.probability, {name: named.verts_of(name) for name in named.names})
+    pairs = pair_up(parts, part_probabilities(on_object.probability, obj.parts), guess.pairs)
+    return ContactEstimate(on_body, on_object, pairs, parts, flags=tuple(flags))
 
 
 def part_probabilities(probability: FloatArray, parts: Mapping[str, IntArray]) -> dict[str, float]:
@@ -86,20 +84,18 @@ def _top(values: FloatArray) -> float:
 
 
 def pair_up(
-    parts: Mapping[str, float], object_parts: Mapping[str, float], guess: ContactEstimate | None = None
+    parts: Mapping[str, float], object_parts: Mapping[str, float], guess: Sequence[PartPair] = ()
 ) -> tuple[PartPair, ...]:
-    """Which part of the body touches which part of the object, most likely first.
+    """Which part of the object each touched part of the body touches, most likely first.
 
-    Contact maps say what is touched on either side, not by what. A geometric estimate's pairs decide where there is
-    one; otherwise every touched part of the body goes with every touched part of the object, or with the whole of it.
+    Contact maps say what is touched on either side, not by what. If one part of the object is touched, it is that one.
+    Of several the guess decides; without a guess it is the whole object, wherever the body is nearest.
     """
-    hint: dict[str, list[str]] = {}
-    for pair in guess.pairs if guess is not None else ():
-        hint.setdefault(pair.body_part, []).append(pair.object_part)
     touched = [name for name, p in object_parts.items() if p > CONTACT_THRESHOLD]
     pairs = []
     for name, p in parts.items():
-        others = hint.get(name, [])[:1] or touched or [WHOLE]
-        pairs += [PartPair(name, other, min(p, object_parts.get(other, 1.0) if touched else 1.0)) for other in others]
+        guessed = [q.object_part for q in guess if q.body_part == name and (not touched or q.object_part in touched)]
+        other = touched[0] if len(touched) == 1 else next(iter(guessed), WHOLE)
+        pairs.append(PartPair(name, other, min(p, object_parts[other]) if other in touched else p))
     kept = [pair for pair in pairs if pair.probability >= LEAST]
     return tuple(sorted(kept, key=lambda pair: -pair.probability))

@@ -62,6 +62,9 @@ SIZES = {
 }
 """``tiny`` for tests (a question takes some 50 ms), ``small`` for timing."""
 
+LOUDNESS = 1.5
+"""Size of random matrices relative to what keeps a signal's size."""
+
 
 def toy_config(
     size: str = "tiny", token_type: str = "Gen-Hu-Obj", vocab_size: int = 400, **changes: Any
@@ -124,8 +127,10 @@ def toy_network(config: NetworkConfig, seed: int = 0) -> InteractVLMNetwork:
         for name, parameter in network.named_parameters():
             if "rel_pos" in name or "pos_embed" in name:  # these start at zero
                 torch.nn.init.normal_(parameter, std=0.02)
-            if "output_hypernetworks_mlps" in name:  # a fresh decoder says 0.50 everywhere
+            elif "output_hypernetworks_mlps" in name:  # a fresh decoder says 0.50 everywhere
                 parameter.data.mul_(3.0)
+            elif parameter.ndim == 2 and not name.startswith("mv_loc"):  # a fresh layer drowns its input in its bias
+                torch.nn.init.normal_(parameter, std=LOUDNESS * parameter.shape[1] ** -0.5)
     return network.eval()
 
 

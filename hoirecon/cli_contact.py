@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from hoirecon.errors import InputError
+from hoirecon.errors import InputError, require
 
 if TYPE_CHECKING:
     from hoirecon.contact.estimator import InteractVLM
-    from hoirecon.mesh import Mesh
+    from hoirecon.contact.inference.queries import Query
+    from hoirecon.contact.results import ImageContact
+    from hoirecon.contact_map import ContactMap
+    from hoirecon.data.body import BodyModel
 
 CONTACT_JSON = "contact.json"
 """Summary in the result's folder; it also marks a folder that may be replaced."""
@@ -68,20 +71,20 @@ class Contact:
 
     def run(self) -> int:
         """Carry the command out."""
-        from hoirecon.files import atomic_folder, check_replaceable
+        from hoirecon.files import atomic_folder, check_replaceable, write_json
 
         self._check()
         check_replaceable(self.out, CONTACT_JSON)
-        model = self._model()
-        meshes = [_read_mesh(path) for path in self.mesh]
-        results = self._results(model, meshes)
+        queries, body = self._queries(), self._body()  # what is wrong with them is said before the weights are read
+        model = self._model(body)
+        results = dict(zip(queries, model.ask(list(queries.values()), view_masks=self.view_masks), strict=True))
+        summary = {name: _about(self.kind, result) for name, result in results.items()}
         with atomic_folder(self.out, CONTACT_JSON) as folder:
             for name, result in results.items():
                 self._save(result, folder / name)
             if self.picture:
-                self._draw(model, meshes, results, folder / "contact.jpg")
-            summary = {name: _about(result) for name, result in results.items()}
-            (folder / CONTACT_JSON).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+                self._draw(model, queries, results, folder / "contact.jpg")
+            write_json(folder / CONTACT_JSON, summary)
         print("\n".join(_line(name, about) for name, about in summary.items()))
         print(f"result: {self.out}")
         return 0
@@ -93,11 +96,32 @@ class Contact:
             raise InputError(f"{len(self.object)} objects need as many --mesh or none, got {len(self.mesh)}")
         if self.kind == "affordance" and not self.mesh:
             raise InputError("affordance is laid on a mesh: give it with --mesh")
+        if self.kind == "image" and (self.mesh or self.reference_layout or self.view_masks):
+            raise InputError("contact in the photograph has no mesh, views or reference's layout: leave these options")
+        if self.reference_layout and self.kind == "contact" and self.body is None:
+            raise InputError(
+                "the reference's layout knows SMPL-H's 6890 vertices only, not the free body's: give your SMPL-H file "
+                "with --body, or leave --reference-layout"
+            )
+        if self.picture and self.kind != "image":
+            require("open3d", extra="render")
 
-    def _model(self) -> InteractVLM:
-        from hoirecon.contact import InteractVLM
-        from hoirecon.contact.estimator import EstimatorConfig
+    def _body(self) -> BodyModel | None:
+        if self.body is None:
+            return None
+        from hoirecon.contact_io import BODY_SIZES
         from hoirecon.data.body import load_body
+
+        body = load_body(self.body)
+        if self.reference_layout and body.topology not in BODY_SIZES:
+            raise InputError(
+                f"the reference's layout knows bodies as {', '.join(BODY_SIZES)}, not '{body.topology}': leave "
+                "--reference-layout"
+            )
+        return body
+
+    def _model(self, body: BodyModel | None) -> InteractVLM:
+        from hoirecon.contact import EstimatorConfig, InteractVLM
 
         return InteractVLM.from_pretrained(
             self.weights,
@@ -105,34 +129,39 @@ class Contact:
             dtype=self.dtype,
             quantize=None if self.quantize == "none" else self.quantize,
             vision_tower=self.vision_tower,
-            body_model=load_body(self.body) if self.body else None,
+            body_model=body,
             config=EstimatorConfig(lift=self.lift),
         )
 
-    def _results(self, model: InteractVLM, meshes: list[Mesh]) -> dict[str, Any]:
-        """Results by file name without ending."""
+    def _queries(self) -> dict[str, Query]:
+        """Questions by the name of their result's file without ending."""
         from hoirecon.contact.inference.queries import Query
+        from hoirecon.contact.prompting.templates import object_word
+        from hoirecon.contact.rendering.surfaces import read_thing
+        from hoirecon.images import read_image
 
-        person = None
-        if self.person_box:
-            from hoirecon.cli import parse_box
-
-            person = parse_box(self.person_box)
-        names = [f"{i:02d}_{_file_name(name)}" for i, name in enumerate(self.object)]
+        photograph, person = read_image(self.image), self._person()
+        meshes = [read_thing(path) for path in self.mesh]
         asked: dict[str, Query] = {}
-        for i, (name, label) in enumerate(zip(names, self.object, strict=True)):
+        for i, label in enumerate(self.object):
+            name = f"{i:02d}_{_file_name(object_word(label))}"
             mesh = meshes[i] if meshes else None
-            if self.kind == "image":
-                asked[f"{name}_image"] = Query("image", self.image, label, person=person)
-            elif self.kind == "affordance":
-                asked[f"{name}_affordance"] = Query("affordance", self.image, label, mesh=mesh, person=person)
-            else:
-                asked[f"{name}_human"] = Query("human", self.image, label, person=person)
-                if mesh is not None:
-                    asked[f"{name}_object"] = Query("object", self.image, label, mesh=mesh, person=person)
-        return dict(zip(asked, model.ask(list(asked.values()), view_masks=self.view_masks), strict=True))
+            if self.kind != "contact":
+                asked[f"{name}_{self.kind}"] = Query(self.kind, photograph, label, mesh=mesh, person=person)
+                continue
+            asked[f"{name}_human"] = Query("human", photograph, label, person=person)
+            if mesh is not None:
+                asked[f"{name}_object"] = Query("object", photograph, label, mesh=mesh, person=person)
+        return asked
 
-    def _save(self, result: Any, path: Path) -> None:
+    def _person(self) -> Any:
+        if not self.person_box:
+            return None
+        from hoirecon.cli import parse_box
+
+        return parse_box(self.person_box)
+
+    def _save(self, result: ContactMap | ImageContact, path: Path) -> None:
         from hoirecon.contact.results import ImageContact
         from hoirecon.safe_io import write_arrays, write_png
 
@@ -142,23 +171,24 @@ class Contact:
         else:
             result.save(path.with_suffix(".npz"), layout="reference" if self.reference_layout else "hoirecon")
 
-    def _draw(self, model: InteractVLM, meshes: list[Mesh], results: Mapping[str, Any], path: Path) -> None:
+    def _draw(self, model: InteractVLM, queries: Mapping[str, Query], results: Mapping[str, Any], path: Path) -> None:
         from PIL import Image
 
         from hoirecon.contact_map import ContactMap
         from hoirecon.images import read_image
-        from hoirecon.views import contact_sheet
 
-        rgb = read_image(self.image).rgb
+        rgb = read_image(next(iter(queries.values())).image).rgb
         if self.kind == "image":
             from hoirecon.views import draw_image_contact
 
             sheet = draw_image_contact(rgb, [(r.label, r.probability) for r in results.values()])
         else:
-            on_body = [r for name, r in results.items() if name.endswith("_human")]
-            on_objects = [r for name, r in results.items() if not name.endswith("_human")]
+            from hoirecon.views import contact_sheet
+
+            on_body = [results[name] for name, query in queries.items() if query.kind == "human"]
+            on_objects = [(q.mesh, results[name]) for name, q in queries.items() if q.mesh is not None]
             body = (model.body_mesh, ContactMap.merge(on_body)) if on_body else None
-            sheet = contact_sheet(rgb, body, list(zip(meshes, on_objects, strict=True)))
+            sheet = contact_sheet(rgb, body, on_objects)
         Image.fromarray(sheet).save(path, quality=92)
 
 
@@ -247,27 +277,30 @@ def _json(value: Any) -> str:
     return json.dumps(value, indent=1)
 
 
-def _read_mesh(path: Path) -> Any:
-    from hoirecon.contact.rendering.surfaces import read_thing
-
-    return read_thing(path)
-
-
 def _file_name(label: str) -> str:
     """A name for a file: letters and digits only."""
     return "".join(c if c.isalnum() else "_" for c in label.lower())[:40] or "object"
 
 
-def _about(result: Any) -> dict[str, Any]:
-    probability = result.probability
-    about = {
+def _about(kind: str, result: ContactMap | ImageContact) -> dict[str, Any]:
+    """What contact.json says of one result."""
+    from hoirecon.contact.prompting.parts import affordance_named
+    from hoirecon.contact_map import CONTACT_THRESHOLD, ContactMap
+
+    about: dict[str, Any] = {
         "label": result.label,
         "answer": result.answer,
         "notes": list(result.notes),
-        "in_contact": int((probability > 0.5).sum()),
-        "of": int(probability.size),
+        "in_contact": int((result.probability > CONTACT_THRESHOLD).sum()),
+        "of": int(result.probability.size),
     }
-    return about if not hasattr(result, "named_parts") else about | {"named_parts": list(result.named_parts)}
+    if isinstance(result, ContactMap):
+        about |= {"topology": result.topology, "named_parts": list(result.named_parts)}
+        if result.parts:
+            about["touched_parts"] = list(result.touched_parts())
+    if kind == "affordance":
+        about["affordance"] = affordance_named(result.answer)
+    return about
 
 
 def _line(name: str, about: dict[str, Any]) -> str:

@@ -43,9 +43,10 @@ def assemble_scene(
         for thing, found in zip(things, fits, strict=True)
     )
     pairs = tuple(ScenePair(0, i, e.body, e.object) for i, e in enumerate(estimates))
-    flags = [*observation.notes, *fit.flags]
+    common = _common(estimates)
+    flags = [*observation.notes, *fit.flags, *(f"every object: {text}" for text in common)]
     for thing, found, estimate in zip(things, fits, estimates, strict=True):
-        flags += [f"{thing.name}: {text}" for text in (*estimate.flags, *found.flags)]
+        flags += [f"{thing.name}: {text}" for text in (*estimate.flags, *found.flags) if text not in common]
     return Scene(
         observation,
         (_with_landmarks(fit, observation),),
@@ -56,6 +57,13 @@ def assemble_scene(
         versions=versions(),
         config=config,
     )
+
+
+def _common(estimates: Sequence[ContactEstimate]) -> list[str]:
+    """What is said of every one of several objects (e.g. what the weights know) is said once."""
+    if len(estimates) < 2:
+        return []
+    return [text for text in dict.fromkeys(estimates[0].flags) if all(text in e.flags for e in estimates)]
 
 
 def _with_landmarks(fit: BodyFit, observation: Observation) -> SceneBody:

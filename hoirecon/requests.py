@@ -118,6 +118,7 @@ def prepare_thing(request: ObjectRequest) -> Thing:
 def _own_thing(request: ObjectRequest) -> Thing:
     assert request.mesh is not None
     mesh = request.mesh if isinstance(request.mesh, Mesh) else prepare_mesh(request.mesh, unit=request.mesh_unit)
+    mesh = replace(mesh, name=request.name)  # not its file's: estimators are asked about it by name
     try:
         category: str | None = get_category(request.name).name
     except InputError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -106,13 +108,16 @@ class Gallery:
     def _subject(
         self, surface: Surface, table: ViewTable, lights: Lights, name: str, folder: Path | None = None
     ) -> Subject:
-        key = views_key(surface, table, lights, self.renderer)
-        return Subject(surface, table, lights, name, key if folder is None else f"{key}-{folder}", folder)
+        if folder is None:
+            return Subject(surface, table, lights, name, views_key(surface, table, lights, self.renderer))
+        views = _released_views(folder, table, len(surface.verts))
+        key = _content_key(views)
+        _keep(self._rendered, key, views)
+        return Subject(surface, table, lights, name, key, folder)
 
     def rendered(self, subject: Subject) -> RenderedViews:
         """Its pictures and maps."""
-        draw = self._draw if subject.folder is None else _released_views
-        return _kept(self._rendered, subject.key, lambda: draw(subject))
+        return _kept(self._rendered, subject.key, lambda: self._draw(subject))
 
     def features(self, subject: Subject) -> Tensor:
         """(V, C, e, e) MV-Loc's embeddings of its pictures, on the network's device."""
@@ -124,6 +129,11 @@ class Gallery:
             return None
         numbers = torch.as_tensor(camera_numbers(subject.table), device=self._device)
         return normalize_cameras(numbers)
+
+    def forget(self) -> None:
+        """Drop what is kept in memory, but for embeddings that came with the weights."""
+        self._rendered.clear()
+        self._features.clear()
 
     @property
     def _device(self) -> torch.device:
@@ -141,6 +151,8 @@ class Gallery:
         return resized(table, self.network.config.sam.img_size)
 
     def _draw(self, subject: Subject) -> RenderedViews:
+        if subject.folder is not None:
+            return _released_views(subject.folder, subject.table, len(subject.surface.verts))
         return render_once(subject.surface, subject.table, subject.lights, self.renderer, self.cache)
 
     def _embed(self, subject: Subject) -> Tensor:
@@ -151,25 +163,46 @@ class Gallery:
             pictures = torch.as_tensor(self.rendered(subject).images).permute(0, 3, 1, 2)
             return self.network.mv_loc.encode(pictures.to(self._device), self.batch)
 
-        if self.cache is None or subject.folder is not None:
+        if self.cache is None:
             return encode()
         dtype = next(self.network.mv_loc.parameters()).dtype
         return encode_once(f"{subject.key}-{dtype}", self._encoder, encode, self.cache).to(self._device)
 
 
-def _released_views(subject: Subject) -> RenderedViews:
-    """A body's pictures and maps from files of the released layout."""
+def _released_views(folder: Path, table: ViewTable, num_verts: int) -> RenderedViews:
+    """A body's pictures and maps from files of the released layout.
+
+    Raises:
+        InputError: not such files, or of another body or another size than the network takes.
+    """
     from hoirecon.contact.rendering.map_files import read_body_views
 
-    assert subject.folder is not None
-    return read_body_views(subject.folder, subject.table.names, len(subject.surface.verts))
+    found = read_body_views(folder, table.names, num_verts)
+    if found.images.shape[1:3] != (table.size, table.size):
+        height, width = found.images.shape[1:3]
+        raise InputError(
+            f"the body views in {folder} have {width} x {height} pixels, but the network takes {table.size} x "
+            f"{table.size}: leave body_views out to have the body drawn"
+        )
+    return found
+
+
+def _content_key(views: RenderedViews) -> str:
+    """Name of pictures that were not drawn here: a hash of what they show."""
+    digest = hashlib.sha256(repr((views.images.shape, views.maps.names)).encode())
+    digest.update(np.ascontiguousarray(views.images).data)
+    return digest.hexdigest()[:32]
 
 
 def _kept(store: OrderedDict[str, T], key: str, make: Callable[[], T]) -> T:
     """Made once; the least recently used goes when there are too many."""
     if key not in store:
-        store[key] = make()
+        _keep(store, key, make())
     store.move_to_end(key)
+    return store[key]
+
+
+def _keep(store: OrderedDict[str, T], key: str, value: T) -> None:
+    store[key] = value
     while len(store) > THINGS_KEPT:
         store.popitem(last=False)
-    return store[key]

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hoirecon.arrays import BoolArray, ByteArray, FloatArray
+from hoirecon.arrays import BoolArray, ByteArray
 from hoirecon.contact.inference.generation import Answer, Prefix, answer, prefill_images, teach
 from hoirecon.contact.inference.preprocess import (
     CLIP_GREY,
+    Floats32,
     Window,
     clip_pixels,
     person_mask,
@@ -69,9 +70,9 @@ class Look:
         device = next(self.network.mv_loc.parameters()).device
         return self.network.mv_loc.encode(self._sam_pixels[None].to(device))
 
-    def in_photograph(self, values: FloatArray) -> FloatArray:
+    def in_photograph(self, values: Floats32) -> Floats32:
         """Values (H, W) of what was looked at, in their place in the photograph, zero elsewhere."""
-        return values if self.window is None else self.window.paste(values, self.full_size)
+        return values if self.window is None else np.asarray(self.window.paste(values, self.full_size))
 
 
 class Looker:
@@ -99,13 +100,15 @@ class Looker:
         """
         made: dict[str, Look] = {}
         new: dict[str, _Cut] = {}
+        cuts: dict[tuple[int, int], _Cut] = {}  # by identity: the same file is read and hashed once
         keys = []
         for image, person in wanted:
             if isinstance(image, Look):
                 keys.append(f"look-{id(image)}")
                 made[keys[-1]] = self._own(image, person)
                 continue
-            cut = _cut(read_image(image).rgb, person, self.margin)
+            who = id(image), id(person)
+            cut = cuts[who] = cuts.get(who) or _cut(read_image(image).rgb, person, self.margin)
             keys.append(cut.key)
             if cut.key in self._looks:
                 made[cut.key] = self._looks[cut.key]
@@ -145,6 +148,16 @@ class Looker:
             answers |= dict(zip((i for i, _ in bound), found, strict=True))
         return [answers[i] for i in range(len(looks))]
 
+    @torch.no_grad()
+    def all_states(self, look: Look, question: str, answered: Sequence[int]) -> Tensor:
+        """(L, H) states of image, question and answer but for its last token, by one more pass over all of it.
+
+        Only the optional fusion wants them; no released model has it.
+        """
+        vlm = self.network.vlm
+        ids = [*prefix_ids(self.tokenizer), *question_ids(self.tokenizer, question), *answered[:-1]]
+        return vlm.hidden(vlm.embed(ids, self._image_tokens([look.rgb])[0])[None])[0]
+
     def forget(self) -> None:
         """Drop the encodings that are kept."""
         self._looks.clear()
@@ -156,15 +169,18 @@ class Looker:
     def _encode(self, cuts: dict[str, _Cut]) -> dict[str, Look]:
         if not cuts:
             return {}
-        side = self.network.config.vision.image_size
-        device = self.network.vlm.projector.weight.device
-        pixels = torch.stack([torch.as_tensor(clip_pixels(cut.rgb, side)) for cut in cuts.values()])
-        tokens = self.network.vlm.image_tokens(pixels.to(device))
+        tokens = self._image_tokens([cut.rgb for cut in cuts.values()])
         prefixes = prefill_images(self.network.vlm, prefix_ids(self.tokenizer), tokens)
         return {
             key: Look(cut.rgb, cut.full_size, cut.window, prefix, self.network)
             for (key, cut), prefix in zip(cuts.items(), prefixes, strict=True)
         }
+
+    def _image_tokens(self, pictures: Sequence[ByteArray]) -> Tensor:
+        """(B, P, H) what the language model sees of each picture."""
+        side = self.network.config.vision.image_size
+        pixels = torch.stack([torch.as_tensor(clip_pixels(rgb, side)) for rgb in pictures])
+        return self.network.vlm.image_tokens(pixels.to(self.network.vlm.projector.weight.device))
 
     def _own(self, look: Look, person: Any) -> Look:
         if look.network is not self.network:
