@@ -1,0 +1,1 @@
+"""Training: losses, batches and the teacher-forced step."""
