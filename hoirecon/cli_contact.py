@@ -181,7 +181,8 @@ class Contact:
         if self.kind == "image":
             from hoirecon.views import draw_image_contact
 
-            sheet = draw_image_contact(rgb, [(r.label, r.probability) for r in results.values()])
+            words = [f"{r.label}: {text}" for r in results.values() for text in (f"“{r.answer}”", *r.notes)]
+            sheet = draw_image_contact(rgb, [(r.label, r.probability) for r in results.values()], words)
         else:
             from hoirecon.views import contact_sheet
 
@@ -278,8 +279,13 @@ def _json(value: Any) -> str:
 
 
 def _file_name(label: str) -> str:
-    """A name for a file: letters and digits only."""
-    return "".join(c if c.isalnum() else "_" for c in label.lower())[:40] or "object"
+    """A name for a file: letters and digits, all else one underscore.
+
+    Example:
+        >>> _file_name("[SEG] tennis  racket")
+        'seg_tennis_racket'
+    """
+    return "_".join("".join(c if c.isalnum() else " " for c in label.lower()).split())[:40] or "object"
 
 
 def _about(kind: str, result: ContactMap | ImageContact) -> dict[str, Any]:
