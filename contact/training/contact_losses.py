@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hoirecon.contact.training.mask_losses import GAMMA, in_full
+from hoirecon.contact.training.mask_losses import GAMMA, binary_cross_entropy, in_full
 from hoirecon.errors import InputError
 
 CONTACT_ALPHA = 0.25
@@ -73,7 +73,7 @@ def human_contact_loss(contact: Tensor, target: Tensor) -> Tensor:
     contact, target = _prepared(contact, target)
     with torch.autocast(contact.device.type, enabled=False):
         p = contact.clamp(PROBABILITY_EPS, 1 - PROBABILITY_EPS)
-        bce = functional.binary_cross_entropy(p, target, reduction="none")
+        bce = binary_cross_entropy(p, target, probabilities=True)
         return (CONTACT_ALPHA * (1 - torch.exp(-bce)) ** GAMMA * bce).mean() + SPARSITY * p.mean()
 
 

@@ -158,7 +158,8 @@ class LossParts:
 
     def floats(self) -> dict[str, float]:
         """Plain numbers by name, ``total`` first, for a log."""
-        return {"total": float(self.total.detach())} | {f.name: float(getattr(self, f.name).detach()) for f in fields(self)}
+        names = ("total", *(f.name for f in fields(self)))
+        return {name: float(getattr(self, name).detach()) for name in names}
 
 
 def contact_loss(

@@ -112,9 +112,11 @@ def squared_loss(values: Tensor, target: Tensor, probabilities: bool = False) ->
 
 def binary_cross_entropy(values: Tensor, target: Tensor, probabilities: bool) -> Tensor:
     """``-t log p - (1 - t) log(1 - p)`` per element; logarithms of probabilities are cut at -100."""
-    if probabilities:
-        return functional.binary_cross_entropy(values, target, reduction="none")
-    return functional.binary_cross_entropy_with_logits(values, target, reduction="none")
+    if not probabilities:
+        return functional.binary_cross_entropy_with_logits(values, target, reduction="none")
+    lost = values.isnan()  # torch stops at those, on CUDA the whole process; here they come out as they are
+    bce = functional.binary_cross_entropy(torch.where(lost, 0, values), target, reduction="none")
+    return torch.where(lost, values, bce)
 
 
 def in_full(values: Tensor) -> Tensor:

@@ -56,7 +56,9 @@ def kind_of(dataset: str) -> Kind:
 def maps_of(kind: Kind) -> Maps | None:
     if kind == "human":
         return pixel_maps("human_views")
-    return {"object": pixel_maps("object_views"), "affordance": point_maps(), "image": None}[kind]
+    if kind == "object":
+        return pixel_maps("object_views")
+    return point_maps() if kind == "affordance" else None
 
 
 def listed(name: str) -> dict[str, Any]:
@@ -297,8 +299,9 @@ def trained(config: str) -> tuple[LossParts, dict[str, Tensor | None]]:
     """Parts of the loss and gradients of all parameters, by our names."""
     network = training_network(config)
     parts = training_step(network, training_samples(config), LossConfig.of(network.config, REFERENCE))
-    parts.total.backward()
-    return parts, {name: parameter.grad for name, parameter in network.named_parameters()}
+    named = dict(network.named_parameters())
+    gradients = torch.autograd.grad(parts.total, list(named.values()), allow_unused=True)
+    return parts, dict(zip(named, gradients, strict=True))
 
 
 def training_network(config: str) -> InteractVLMNetwork:
