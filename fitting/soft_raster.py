@@ -107,13 +107,14 @@ def _launch(which: int, xy: Tensor, faces: Tensor, scalars: tuple[float, float, 
     from hoirecon.fitting.soft_raster_kernels import kernels
 
     real, vec2 = (wp.float32, wp.vec2) if xy.dtype == torch.float32 else (wp.float64, wp.vec2d)
-    kernel = kernels(xy.dtype, str(xy.device))[which]
-    device = wp.device_from_torch(xy.device)
     types = (vec2, wp.int32, real, real, vec2)
-    tensors = [
-        wp.from_torch(a.detach(), dtype=t, requires_grad=False)
-        for a, t in zip((xy, faces, *arrays), types, strict=False)
-    ]
-    stream = wp.stream_from_torch(torch.cuda.current_stream(xy.device)) if xy.is_cuda else None
-    inputs = [*tensors[:2], *scalars, *tensors[2:]]
-    wp.launch(kernel, (len(xy), len(faces)), inputs, device=device, stream=stream)
+    with wp.ScopedLogLevel(wp.LOG_WARNING):  # Warp reports what it loads on standard output, where commands print JSON
+        wp.init()
+        tensors = [
+            wp.from_torch(a.detach(), dtype=t, requires_grad=False)
+            for a, t in zip((xy, faces, *arrays), types, strict=False)
+        ]
+        stream = wp.stream_from_torch(torch.cuda.current_stream(xy.device)) if xy.is_cuda else None
+        inputs = [*tensors[:2], *scalars, *tensors[2:]]
+        device = wp.device_from_torch(xy.device)
+        wp.launch(kernels(xy.dtype)[which], (len(xy), len(faces)), inputs, device=device, stream=stream)

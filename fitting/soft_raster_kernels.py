@@ -6,8 +6,6 @@ One thread per (mesh, face) walks the pixels of the face's blurred box, so cost 
 nearest faces per pixel is kept. Warp reads annotations as types, hence no ``from __future__ import annotations`` here.
 """
 
-import contextlib
-import io
 from functools import cache
 from typing import Any
 
@@ -16,18 +14,8 @@ import warp as wp
 
 
 @cache
-def kernels(dtype: torch.dtype, device: str) -> tuple[Any, Any]:
-    """The forward and backward kernels for float32 or float64, loaded; compiled once, then cached on disk by Warp."""
-    # Warp greets and reports on standard output, where commands print JSON.
-    with contextlib.redirect_stdout(io.StringIO()):
-        wp.init()
-        pair = _build(dtype)
-        for kernel in pair:
-            kernel.module.load(wp.get_device(device))
-    return pair
-
-
-def _build(dtype: torch.dtype) -> tuple[Any, Any]:
+def kernels(dtype: torch.dtype) -> tuple[Any, Any]:
+    """The forward and backward kernels for float32 or float64; compiled at first launch, then cached on disk by Warp."""
     real = {torch.float32: wp.float32, torch.float64: wp.float64}[dtype]
     vec2 = {torch.float32: wp.vec2, torch.float64: wp.vec2d}[dtype]
     vec3 = {torch.float32: wp.vec3, torch.float64: wp.vec3d}[dtype]
