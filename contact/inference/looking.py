@@ -185,6 +185,8 @@ class Looker:
     def _own(self, look: Look, person: Any) -> Look:
         if look.network is not self.network:
             raise InputError("this look was made by another model: make one with look() of this model")
+        if look.prefix.keys[0].device != self.network.vlm.projector.weight.device:
+            raise InputError("this look was made before the model moved to another device: make a new one with look()")
         if person is not None:
             raise InputError("a look is of one person already: give person to look(), not to the question")
         return look

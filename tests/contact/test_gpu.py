@@ -16,6 +16,7 @@ import hoirecon
 from hoirecon.contact import InteractVLM
 from hoirecon.contact.plain import plain_contact
 from hoirecon.contact.rendering.view_cache import ViewCache
+from hoirecon.errors import InputError
 from tests.contact.toy_scene import SAYS, like, photograph, queries_on, told
 
 A = photograph(0)
@@ -75,8 +76,11 @@ class TestCuda:
     def test_float32_is_the_cpus(self) -> None:
         model = told(A)
         exact = model.ask(queries_on(A))
+        look = model.look(A)
         model.to("cuda")
         assert model.device.type == "cuda"
+        with pytest.raises(InputError, match="before the model moved"):
+            model.human_contact(look, "bottle")
         found = model.ask(queries_on(A))
         assert [f.answer for f in found] == [f.answer for f in exact]
         _close(found, exact, 1e-3, 5e-3)  # matrices may be multiplied in TF32
