@@ -15,7 +15,7 @@ import warp as wp
 
 @cache
 def kernels(dtype: torch.dtype) -> tuple[Any, Any]:
-    """The forward and backward kernels for float32 or float64; compiled at first launch, then cached on disk by Warp."""
+    """The forward and backward kernels for float32 or float64; compiled once, cached on disk by Warp."""
     real = {torch.float32: wp.float32, torch.float64: wp.float64}[dtype]
     vec2 = {torch.float32: wp.vec2, torch.float64: wp.vec2d}[dtype]
     vec3 = {torch.float32: wp.vec3, torch.float64: wp.vec3d}[dtype]
