@@ -25,6 +25,8 @@ class ContactPoints:
     """(N, 3) metres, in the frame of the mesh they were taken from."""
     weights: FloatArray
     """(N,) positive, sum 1."""
+    index: IntArray | None = None
+    """(N,) vertices that they are; None if they are not vertices."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,10 @@ def body_contact_points(mesh_cam: Mesh, contact: ContactMap, count: int) -> Cont
     index = np.nonzero(contact.binary())[0]
     points, probability = mesh_cam.verts[index], contact.probability[index]
     if len(index) == 0:
-        return ContactPoints(np.zeros((0, 3)), np.zeros(0))
+        return ContactPoints(np.zeros((0, 3)), np.zeros(0), index)
     spread = farthest_points(points, count, int(probability.argmax()))
     points, weights = points[spread], probability[spread]
-    return ContactPoints(points, weights * _share_by_cluster(points, weights))
+    return ContactPoints(points, weights * _share_by_cluster(points, weights), index[spread])
 
 
 def _share_by_cluster(points: FloatArray, weights: FloatArray) -> FloatArray:

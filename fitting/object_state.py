@@ -87,7 +87,7 @@ class ObjectState:
         picked = silhouette_samples(pixels, view.topology, view.samples, view.raster)
         offset = torch.arange(len(self), device=verts.device)[:, None] * verts.shape[1]
         flat = verts.reshape(-1, 3)
-        u = picked.u[..., None]
+        u = picked.u.detach()[..., None]  # samples ride on their edges: that is what the Jacobians say
         points = torch.lerp(flat[picked.a + offset], flat[picked.b + offset], u)
         return Outline(points, view.region.project(points, NEAR), picked.outer)
 

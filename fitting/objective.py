@@ -150,6 +150,34 @@ class TermReport(Generic[State]):
     """Weighted root mean square of the residual norms."""
     cost: float
 
+    @property
+    def residual(self) -> float:
+        """The median, in :attr:`unit`."""
+        return self.median
+
+    @property
+    def residual_mm(self) -> float:
+        """The median of a term in millimetres.
+
+        Raises:
+            InputError: the term's unit is another one.
+        """
+        return self._in("mm")
+
+    @property
+    def residual_px(self) -> float:
+        """The median of a term in pixels.
+
+        Raises:
+            InputError: the term's unit is another one.
+        """
+        return self._in("px")
+
+    def _in(self, unit: str) -> float:
+        if self.unit != unit:
+            raise InputError(f"the residuals of '{self.name}' are in {self.unit}, not in {unit}")
+        return self.median
+
 
 def report_term(term: Term[State], state: State, index: int = 0) -> TermReport[State]:
     """Summarise one term for one problem of the batch, in px, mm or degrees."""

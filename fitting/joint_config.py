@@ -1,0 +1,54 @@
+"""Settings of the joint fit of bodies and objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hoirecon.errors import InputError
+from hoirecon.fitting.fit_config import FitConfig, StageConfig
+
+
+@dataclass(frozen=True)
+class JointConfig:
+    """Settings of :func:`hoirecon.fitting.joint_fit.fit`; contour and penetration follow ``objects``."""
+
+    objects: FitConfig = field(default_factory=FitConfig)
+    """Of the first stage, which places objects before bodies that stand still."""
+    body_first: bool = True
+    """Whether a touching body is first moved to its own landmarks, so that objects meet it there; a body from
+    :func:`~hoirecon.fitting.body_fit.fit_body` hardly moves."""
+    hypotheses: int = 4
+    """Best distinct object hypotheses that go on to the joint stages."""
+    chain: StageConfig = field(default_factory=lambda: StageConfig(8, 96, 192, 70, 15.0, 0.15, 0.015, 0.3))
+    """Second stage: objects and the joints between the torso and the parts that touch, wide robust scales."""
+    whole: StageConfig = field(default_factory=lambda: StageConfig(12, 128, 256, 160, 6.0, 0.06, 0.015, 1.0))
+    """Third stage: objects and all body joints, narrow robust scales."""
+    polish: StageConfig | None = None
+    """Last steps after the third stage, with a heavier penetration; None leaves them out."""
+    fingers: bool = False
+    """Whether touching fingers bend; without they move with the hand."""
+    refreshes: int = 1
+    """How often the bodies are drawn anew within the third stage, to see what they hide."""
+    contact_sigma: float = 0.02
+    """Noise of a contact point on the fitted body, metres."""
+    contact_weight: float = 4.0
+    """Effective number of measurements of the contact of each pair."""
+    anchor: float = 1.0
+    """Factor on the sigmas of :data:`~hoirecon.fitting.joint_terms.ANCHOR_DEGREES`."""
+    anchor_transl: tuple[float, float, float] = (0.02, 0.02, 0.02)
+    """How far off the place of the given body may be, one sigma across, down and along the camera's axis, metres."""
+    penetration_sigma: float = 0.005
+    """Noise of a penetration depth, metres."""
+    surface_points: int = 1500
+    """Most vertices per body, those near the objects, asked for penetration."""
+    touching: float = 0.1
+    """Least share of an edge's contact that makes a joint a touching one."""
+    spread_temperature: float = 4.0
+    """Energy gap in squared sigmas by which a hypothesis counts e times less in the spread of the covariance."""
+
+    def __post_init__(self) -> None:
+        positive = ("hypotheses", "contact_sigma", "anchor", "penetration_sigma", "surface_points")
+        bad = [name for name in positive if not getattr(self, name) > 0]
+        bad += [] if min(self.anchor_transl) > 0 else ["anchor_transl"]
+        if bad or self.refreshes < 0:
+            raise InputError(f"the joint fit needs positive {', '.join(bad) or 'refreshes'}: check the settings")

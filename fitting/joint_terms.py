@@ -1,0 +1,359 @@
+"""The terms of a joint fit: what object and body must explain together, with Jacobians to both.
+
+Residuals are in units of their noise. Nearest neighbours, outline samples, normals and who stands before whom are taken
+anew at every evaluation (the body's z-buffer every few steps) and held fixed in the derivative.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+import roma
+import torch
+from torch import Tensor
+
+from hoirecon.data.body.skeleton import JOINT_NAMES
+from hoirecon.data.body.state import BodyState, rotvec_jacobian
+from hoirecon.fitting.body_terms import BodyView
+from hoirecon.fitting.joint_view import JointView
+from hoirecon.fitting.object_state import ObjectState, pose_rows
+from hoirecon.fitting.object_terms import MaskOnOutline, deep_points, shrink
+from hoirecon.fitting.objective import Residuals, Term
+from hoirecon.fitting.sdf import DistanceGrid
+
+Part = TypeVar("Part", ObjectState, BodyView)
+
+
+@dataclass(frozen=True)
+class _Wrapped(Generic[Part]):
+    """A term of one object or one body in the joint problem."""
+
+    term: Term[Part]
+    index: int
+    """Which object or body."""
+    label: str = ""
+    """Added to the name where there are several."""
+
+    @property
+    def name(self) -> str:
+        """Name of the term and, of several, whose."""
+        return self.term.name + self.label
+
+    @property
+    def weight(self) -> float:
+        """As the term's."""
+        return self.term.weight
+
+    @property
+    def robust(self) -> float | None:
+        """As the term's."""
+        return self.term.robust
+
+
+@dataclass(frozen=True)
+class OnObject(_Wrapped[ObjectState]):
+    """A term of :mod:`hoirecon.fitting.object_terms`, which speaks of one object."""
+
+    def residuals(self, view: JointView) -> Residuals:
+        """As the term's, with the columns of all blocks."""
+        pose, term = view.state.objects[self.index], self.term
+        if isinstance(term, MaskOnOutline):  # the body beside the mask stands differently in each hypothesis
+            term = replace(term, front=pose.view.region.contour_points(len(term.points))[1])
+        return _wide(term.residuals(pose), view, view.state.layout.of_object(self.index))
+
+
+@dataclass(frozen=True)
+class OnBody(_Wrapped[BodyView]):
+    """A term of :mod:`hoirecon.fitting.body_terms`, which speaks of one body (2D landmarks, joint limits)."""
+
+    def residuals(self, view: JointView) -> Residuals:
+        """As the term's, with the columns of all blocks."""
+        return _wide(self.term.residuals(view.bodies[self.index]), view, view.state.layout.of_body(self.index))
+
+
+def _wide(res: Residuals, view: JointView, columns: slice) -> Residuals:
+    return replace(res, J=view.state.layout.widen(res.J, columns))
+
+
+@dataclass(frozen=True)
+class Contact:
+    """Contact points of a body and an object find each other: nearest pairs, both ways, with a dead zone."""
+
+    body: int
+    obj: int
+    places: slice
+    """Places of the contact points among the body's prepared points."""
+    body_weight: Tensor
+    """(H,) sum 1."""
+    obj_points: Tensor
+    """(O, 3) object frame, metres."""
+    obj_weight: Tensor
+    """(O,) sum 1."""
+    sigma: float
+    """Noise of a contact point, metres."""
+    dead_zone: float
+    """Distance that costs nothing, metres."""
+    robust: float | None
+    weight: float
+    name: str = "contact"
+
+    def residuals(self, view: JointView) -> Residuals:
+        """(B, O + H, 3) offsets of the pairs beyond the dead zone."""
+        part, pose, layout = view.bodies[self.body], view.state.objects[self.obj], view.state.layout
+        skin, J_skin = part.points[:, self.places], part.J_points[:, self.places]
+        placed = pose.place(self.obj_points)
+        to_skin, to_placed = _pairs(placed, skin)
+        mine = torch.cat([placed, _take(placed, to_placed)], 1)
+        offset = mine - torch.cat([_take(skin, to_skin), skin], 1)
+        r, slope = shrink(offset, self.dead_zone)
+        slope = slope / self.sigma
+        flat = J_skin.flatten(2)
+        J_body = torch.cat([_take(flat, to_skin), flat], 1).view(len(flat), -1, *J_skin.shape[2:])
+        J = layout.widen(pose_rows(slope, mine - pose.t[:, None]), layout.of_object(self.obj))
+        J = J - layout.widen(slope @ J_body, layout.of_body(self.body))
+        weight = torch.cat([self.obj_weight, self.body_weight]) / 2
+        return Residuals(r / self.sigma, J, weight.expand(len(r), -1), self.sigma * 1e3, "mm")
+
+
+def _pairs(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Index of the nearest of b (B, M, 3) to each of a (B, N, 3), and of the nearest of a to each of b."""
+    with torch.no_grad():
+        middle = b.mean(1, keepdim=True)
+        a, b = a - middle, b - middle
+        squared = a.square().sum(-1)[..., None] - 2 * a @ b.mT + b.square().sum(-1)[:, None]
+        return squared.argmin(2), squared.argmin(1)
+
+
+def _take(values: Tensor, index: Tensor) -> Tensor:
+    """(B, K, C) rows of values (B, N, C) by index (B, K)."""
+    return values.gather(1, index[..., None].expand(-1, -1, values.shape[2]))
+
+
+@dataclass(frozen=True)
+class BodyInObject:
+    """Skin does not lie inside an object (its distance grid, moved with the pose); both give way."""
+
+    body: int
+    obj: int
+    grid: DistanceGrid
+    """Of the object, centred object frame."""
+    sigma: float
+    """Metres."""
+    tolerance: float
+    """Depth that costs nothing, metres."""
+    weight: float
+    robust: float | None = None
+    name: str = "body in object"
+
+    def residuals(self, view: JointView) -> Residuals:
+        """(B, K, 1) depths beyond the tolerance of the points that are inside, K the most of any hypothesis."""
+        pose, layout = view.state.objects[self.obj], view.state.layout
+        skin = view.surfaces[self.body][0]
+        local = (skin - pose.t[:, None]) @ (pose.R * (-pose.log_s).exp()[:, None, None])
+        row, index, distance, slope = deep_points(self.grid, local, pose.log_s.exp(), self.tolerance)
+        normal = (pose.R[row] @ slope[..., None])[..., 0] / self.sigma
+        own = pose_rows(normal[:, None, None], (skin[row, index] - pose.t[row])[:, None])[:, 0, 0]
+        own[:, 6] -= distance / self.sigma
+        J = layout.widen(own, layout.of_object(self.obj))
+        J = J - layout.widen(_skin_rows(view, self.body, row, index, normal), layout.of_body(self.body))
+        return _packed(-(distance + self.tolerance) / self.sigma, J, row, len(view.state), self.sigma)
+
+
+@dataclass(frozen=True)
+class ObjectInBody:
+    """Points of an object do not lie under the skin (behind the tangent plane of its nearest vertex)."""
+
+    body: int
+    obj: int
+    points: Tensor
+    """(P, 3) of the object, centred object frame, metres."""
+    sigma: float
+    """Metres."""
+    tolerance: float
+    """Depth that costs nothing, metres."""
+    weight: float
+    reach: float = 0.1
+    """Skin farther away than this is not what a point is under, metres."""
+    robust: float | None = None
+    name: str = "object in body"
+
+    def residuals(self, view: JointView) -> Residuals:
+        """(B, K, 1) depths beyond the tolerance of the points that are inside, K the most of any hypothesis."""
+        pose, layout = view.state.objects[self.obj], view.state.layout
+        skin, normals = view.surfaces[self.body]
+        placed = pose.place(self.points)
+        nearest, _ = _pairs(placed, skin)
+        gap, normal = placed - _take(skin, nearest), _take(normals, nearest)
+        depth = -(gap * normal).sum(-1)
+        row, point = torch.nonzero((depth > self.tolerance) & (gap.norm(dim=-1) < self.reach), as_tuple=True)
+        normal = normal[row, point] / self.sigma
+        own = pose_rows(-normal[:, None, None], (placed[row, point] - pose.t[row])[:, None])[:, 0, 0]
+        J = layout.widen(own, layout.of_object(self.obj))
+        J = J + layout.widen(_skin_rows(view, self.body, row, nearest[row, point], normal), layout.of_body(self.body))
+        return _packed((depth[row, point] - self.tolerance) / self.sigma, J, row, len(view.state), self.sigma)
+
+
+def _skin_rows(view: JointView, body: int, row: Tensor, index: Tensor, gradient: Tensor) -> Tensor:
+    """(K, d) derivative by the body's columns of ``gradient`` (K, 3) times the skin's points (row, index) (K,)."""
+    columns = view.state.layout.free[body].size
+    if columns == 0 or len(row) == 0:
+        return gradient.new_zeros(len(row), columns)
+    used, place = torch.unique(index, return_inverse=True)
+    _, J = view.body_rows(body, view.figures[body].surface[used])
+    rows: Tensor = (gradient[:, None] @ J[row, place])[:, 0]
+    return rows
+
+
+def _packed(r: Tensor, rows: Tensor, problem: Tensor, batch: int, sigma: float) -> Residuals:
+    """Residuals (K,) and rows (K, D), sorted by their problem, as a padded batch; each counts fully."""
+    counts = torch.bincount(problem, minlength=batch)
+    width = max(int(counts.max()), 1)
+    slot = torch.arange(len(problem), device=problem.device) - (counts.cumsum(0) - counts)[problem]
+    out_r, out_w = r.new_zeros(batch, width), r.new_zeros(batch, width)
+    out_J = r.new_zeros(batch, width, rows.shape[1])
+    out_r[problem, slot], out_w[problem, slot], out_J[problem, slot] = r, 1.0, rows
+    return Residuals(out_r[..., None], out_J[..., None, :], out_w, sigma * 1e3, "mm")
+
+
+ANCHOR_DEGREES = (
+    ("spine", 4.0), ("neck", 4.0), ("head", 4.0), ("hip", 6.0), ("collar", 6.0), ("shoulder", 6.0), ("elbow", 8.0),
+    ("wrist", 12.0), ("knee", 8.0), ("ankle", 8.0), ("foot", 8.0), ("pelvis", 3.0),
+)  # fmt: skip
+"""How far off a joint of the body that came in may be, one sigma of each component of its rotation vector."""
+FINGER_DEGREES = 20.0
+
+
+def anchor_sigmas(joints: tuple[int, ...], factor: float = 1.0) -> Tensor:
+    """(M,) sigmas of joints in radians, :data:`ANCHOR_DEGREES` times a factor."""
+    names = [JOINT_NAMES[j] for j in joints]
+    degrees = [next((d for part, d in ANCHOR_DEGREES if part in name), FINGER_DEGREES) for name in names]
+    return torch.deg2rad(torch.tensor(degrees, dtype=torch.float64)) * factor
+
+
+@dataclass(frozen=True)
+class PoseAnchor:
+    """Difference from the body that came in: rotations of the free joints by their logarithm, and its place."""
+
+    index: int
+    """Which body."""
+    at: BodyState
+    """A batch of one."""
+    factor: float = 1.0
+    """Of the sigmas in :data:`ANCHOR_DEGREES`."""
+    transl_sigma: tuple[float, float, float] = (0.02, 0.02, 0.02)
+    """Across, down and along the camera's axis, metres."""
+    weight: float = 1.0
+    robust: float | None = None
+    name: str = "pose anchor"
+
+    def residuals(self, view: JointView) -> Residuals:
+        """(B, M + 1, 3): one sample per free joint, and one of the translation."""
+        body, layout = view.state.bodies[self.index], view.state.layout
+        free = layout.free[self.index]
+        joints = list(free.joints)
+        turned: Tensor = roma.rotmat_to_rotvec(self.at.rotations[:, joints].mT @ body.rotations[:, joints])
+        unit = anchor_sigmas(free.joints, self.factor).to(turned)[:, None]
+        moved = (body.transl - self.at.transl)[:, None] / turned.new_tensor(self.transl_sigma)
+        r = torch.cat([turned / unit, moved], 1)
+        J = r.new_zeros(*r.shape, free.size)
+        slopes = rotvec_jacobian(turned) / unit[..., None]
+        for m, joint in enumerate(joints):
+            J[:, m, :, free.joint_columns(joint)] = slopes[:, m]
+        if free.transl:
+            J[:, -1, :, free.transl_columns] = torch.diag(1 / r.new_tensor(self.transl_sigma))
+        w = torch.ones_like(r[..., 0])
+        return Residuals(r, layout.widen(J, layout.of_body(self.index)), w, 1.0, "ratio")
+
+
+@dataclass(frozen=True)
+class GroundSupport:
+    """The lowest points of an object stand on a plane ``normal . x = height`` (normal up, camera frame)."""
+
+    obj: int
+    points: Tensor
+    """(P, 3) of the object, centred object frame."""
+    normal: Tensor
+    """(3,) unit."""
+    height: float
+    """Metres along the normal."""
+    sigma: float = 0.01
+    """Metres."""
+    count: int = 4
+    """How many of the lowest points stand."""
+    weight: float = 1.0
+    robust: float | None = 5.0
+    name: str = "ground support"
+
+    def residuals(self, view: JointView) -> Residuals:
+        """(B, count, 1) heights of the lowest points above the plane."""
+        at, J = view.on_object(self.obj, self.points)
+        height = at @ self.normal - self.height
+        index = height.detach().topk(self.count, 1, largest=False).indices
+        r = height.gather(1, index)[..., None] / self.sigma
+        rows = torch.einsum("c,bncd->bnd", self.normal, J)
+        w = torch.full_like(r[..., 0], 1 / self.count)
+        return Residuals(r, _take(rows, index)[:, :, None] / self.sigma, w, self.sigma * 1e3, "mm")
+
+
+@dataclass(frozen=True)
+class SamePose:
+    """Two blocks are one object in two frames of a video: it hardly turns, moves or changes size between them."""
+
+    first: int
+    second: int
+    turn_sigma: float = math.radians(5)
+    """Radians."""
+    shift_sigma: float = 0.03
+    """Metres."""
+    scale_sigma: float = 0.002
+    """Of log scale: a thing keeps its size."""
+    weight: float = 1.0
+    robust: float | None = None
+    name: str = "temporal link"
+
+    def residuals(self, view: JointView) -> Residuals:
+        """(B, 7, 1): with phi = log(R_b R_a^T), d phi = Jr^-1(-phi) omega_b - Jr^-1(phi) omega_a."""
+        a, b, layout = view.state.objects[self.first], view.state.objects[self.second], view.state.layout
+        phi: Tensor = roma.rotmat_to_rotvec(b.R @ a.R.mT)
+        sizes = [self.turn_sigma] * 3 + [self.shift_sigma] * 3 + [self.scale_sigma]
+        unit = phi.new_tensor(sizes)
+        r = torch.cat([phi, b.t - a.t, (b.log_s - a.log_s)[:, None]], 1) / unit
+        both = [torch.eye(7, dtype=r.dtype, device=r.device).repeat(len(r), 1, 1) for _ in range(2)]
+        both[0][:, :3, :3], both[1][:, :3, :3] = rotvec_jacobian(phi), rotvec_jacobian(-phi)
+        J = layout.widen(both[1], layout.of_object(self.second)) - layout.widen(both[0], layout.of_object(self.first))
+        return Residuals(r[..., None], (J / unit[:, None])[:, :, None], torch.ones_like(r), 1.0, "ratio")
+
+
+@dataclass(frozen=True)
+class SteadyPose:
+    """Two blocks are one person in two frames of a video: joints hardly turn, the body hardly moves between them."""
+
+    first: int
+    second: int
+    turn_sigma: float = math.radians(6)
+    """Of each joint, radians."""
+    shift_sigma: float = 0.03
+    """Metres."""
+    weight: float = 1.0
+    robust: float | None = None
+    name: str = "steady pose"
+
+    def residuals(self, view: JointView) -> Residuals:
+        """(B, M + 1, 3): one sample per joint that is free in both, and one of the translation."""
+        a, b, layout = view.state.bodies[self.first], view.state.bodies[self.second], view.state.layout
+        free = (layout.free[self.first], layout.free[self.second])
+        joints = [j for j in free[0].joints if j in free[1].joints]
+        phi: Tensor = roma.rotmat_to_rotvec(a.rotations[:, joints].mT @ b.rotations[:, joints])
+        r = torch.cat([phi / self.turn_sigma, (b.transl - a.transl)[:, None] / self.shift_sigma], 1)
+        total = r.new_zeros(*r.shape, layout.size)
+        slopes = ((-1.0, rotvec_jacobian(-phi), free[0], self.first), (1.0, rotvec_jacobian(phi), free[1], self.second))
+        for sign, slope, own, index in slopes:
+            J = r.new_zeros(*r.shape, own.size)
+            for m, joint in enumerate(joints):
+                J[:, m, :, own.joint_columns(joint)] = sign * slope[:, m] / self.turn_sigma
+            if own.transl:
+                J[:, -1, :, own.transl_columns] = sign * torch.eye(3, dtype=r.dtype, device=r.device) / self.shift_sigma
+            total = total + layout.widen(J, layout.of_body(index))
+        return Residuals(r, total, torch.ones_like(r[..., 0]), 1.0, "ratio")
