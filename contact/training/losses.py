@@ -227,7 +227,7 @@ def _dice(logits: Tensor, target: Target, config: LossConfig) -> Tensor:
         as_probabilities,
         skip_empty=not unmasked,
         count_ignored=unmasked,
-        silence=config.faults.silent_dice and target.kind != "image",
+        silence=config.faults.silent_dice,
     )
 
 

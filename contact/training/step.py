@@ -114,7 +114,7 @@ def training_step(
 def read_texts(network: InteractVLMNetwork, samples: Sequence[Sample]) -> Reading:
     """Read all questions and answers, each with its image, in one pass.
 
-    Padding is told from texts by their lengths. (The reference takes every token 0 for padding, within a text too.)
+    No token of a text is taken for padding. (The reference hides every token 0, within a text too.)
 
     Raises:
         InputError: no sample, ids outside the vocabulary, or other than one mark for the image in a text.
@@ -132,12 +132,10 @@ def read_texts(network: InteractVLMNetwork, samples: Sequence[Sample]) -> Readin
         for text, mark in zip(texts, marks, strict=True)
     ]
     labels = [_spread(sample.labels, mark, extra) for sample, mark in zip(samples, marks, strict=True)]
-    lengths = tuple(map(len, rows))
-    device = rows[0].device
-    real = torch.arange(max(lengths), device=device) < torch.tensor(lengths, device=device)[:, None]
-    hidden = vlm.hidden(pad_sequence(rows, batch_first=True), mask=real)
-    padded = pad_sequence(labels, batch_first=True, padding_value=WORD_IGNORE).to(device)
-    return Reading(hidden, padded, lengths, tuple(contacts))
+    # Padding stands behind every text, where causal attention never looks: it needs no mask.
+    hidden = vlm.hidden(pad_sequence(rows, batch_first=True))
+    padded = pad_sequence(labels, batch_first=True, padding_value=WORD_IGNORE).to(hidden.device)
+    return Reading(hidden, padded, tuple(map(len, rows)), tuple(contacts))
 
 
 def words_loss(network: InteractVLMNetwork, reading: Reading) -> Tensor:

@@ -136,6 +136,17 @@ def test_a_token_zero_within_a_text_is_no_padding() -> None:
     torch.testing.assert_close(reading.hidden[0, : len(hidden)], hidden, rtol=0, atol=1e-4)
 
 
+def test_contact_tokens_are_found_on_either_side_of_the_image() -> None:
+    """Their positions are those of their embeddings in the language model's input."""
+    net, sample = network(), with_ids(sample_of("human"), 1, 90)
+    with torch.no_grad():
+        embedded = net.vlm.embed(sample.input_ids, net.vlm.image_tokens(sample.image[None])[0])
+        contacts = read_texts(net, [sample]).contacts[0]
+        assert [token for _, token in contacts] == [90, 91]
+        for place, token in contacts:
+            torch.testing.assert_close(embedded[place], net.vlm.embed_ids(torch.tensor(token)))
+
+
 def test_what_was_kept_from_before_gives_the_same() -> None:
     net, sample = network(), sample_of("human")
     assert sample.views is not None
