@@ -56,7 +56,7 @@ def test_a_displaced_hand_and_object_come_back_together(scene: JointScene, quick
     assert before > 0.04
     assert after < 0.5 * before
     assert np.linalg.norm(result.best.poses[0].t - scene.poses[0].t) < 0.045
-    assert result.landmark_errors_px[0][1] < result.landmark_errors_px[0][0]
+    assert result.landmark_errors_px[0][1] < 0.5  # px; only an arm was wrong, so the median was right before
     assert result.iou_exact[0] > 0.85
     assert result.terms["contact"].residual_mm < 10
     assert result.terms["landmarks_2d"].unit == "px"
