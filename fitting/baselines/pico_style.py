@@ -13,7 +13,8 @@ Deviations from the published code:
 - The camera is the problem's; the start is upright by the library's axes (published: a quarter turn for z-up meshes).
 - Silhouettes by :func:`hoirecon.fitting.soft_raster.soft_raster` with sigma 1e-4 (published: pytorch3d).
 - Collision: the body's signed distance on a 32^3 grid, in units of half the body's longest side, robustified as
-  (d / c)^2 / (1 + (d / c)^2) with c = .1 and summed over the object's vertices inside; published evaluates a CUDA grid.
+  (d / c)^2 / (1 + (d / c)^2) with c = .1 and averaged over the object's vertices; published sums it from a CUDA grid.
+  A sum depends on the mesh's density and throws some objects away from the body: the average is the kinder reading.
 - A step that brings a vertex nearer to the camera than 1 cm ends the stage at the pose before it.
 - Optional, not published: a crop round the mask instead of the image (published shrinks to 640 px).
 """
@@ -64,6 +65,8 @@ class PicoConfig:
     collision_weight: float = 100.0
     collision_scale: float = 0.1
     """Depth at which the collision's robustifier is one half, in units of half the body's longest side."""
+    collision_mean: bool = True
+    """Average the collision over the object's vertices; published sums it."""
     pairs: int = 64
     """Most pairs made from contact patches when no correspondences are given."""
     sigma: float = 1e-4
@@ -163,7 +166,8 @@ class _Objective:
         inside = self.grid.contains(where)
         distance, gradient = self.grid.sample(where[inside])
         depth = -(distance + ((verts[inside] - where[inside]) * gradient).sum(-1)).clamp_max(0) / self.unit
-        return (depth.square() / (1 + depth.square())).sum()
+        robust = depth.square() / (1 + depth.square())
+        return robust.sum() / (len(verts) if self.config.collision_mean else 1)
 
     def lost(self, six: Tensor, t: Tensor, s: Tensor) -> bool:
         """Whether a vertex is too near to the camera, or nowhere, or the scale has gone."""
