@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from hoirecon.contact.estimator import EstimatorConfig as EstimatorConfig
     from hoirecon.contact.estimator import InteractVLM as InteractVLM
     from hoirecon.contact.inference.queries import Query as Query
+    from hoirecon.contact.transfer import TransferMatrix as TransferMatrix
+    from hoirecon.contact.transfer import transfer_by_surface as transfer_by_surface
 
 __all__ = [
     "ContactEstimate",
@@ -35,6 +37,8 @@ __all__ = [
     "JointContact",
     "PartPair",
     "Query",
+    "TransferMatrix",
+    "transfer_by_surface",
 ]
 
 # Loaded when asked for: they need torch and more, and the geometric estimator does not.
@@ -42,6 +46,8 @@ _LAZY = {
     "EstimatorConfig": "hoirecon.contact.estimator",
     "InteractVLM": "hoirecon.contact.estimator",
     "Query": "hoirecon.contact.inference.queries",
+    "TransferMatrix": "hoirecon.contact.transfer",
+    "transfer_by_surface": "hoirecon.contact.transfer",
 }
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from hoirecon.cli_contact import Bench, Contact, ContactConvert, split_contact
+from hoirecon.cli_values import given_once, numbers_of, parse_box, parse_points, parse_stroke
 from hoirecon.errors import HoireconError, InputError
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Reconstruct:
             self.image,
             requests,
             camera=self._camera(),
-            distortion=_numbers(self.distortion, "the distortion") if self.distortion else None,
+            distortion=numbers_of(self.distortion, "the distortion") if self.distortion else None,
             focal_px=self.focal_px,
             focal_35mm=self.focal_35mm,
             person="auto" if self.person is None else self.person,
@@ -124,7 +125,7 @@ class Reconstruct:
             raise InputError("name the object with --object, e.g. --object barbell; `hoirecon objects` lists the names")
         prompt = self._prompt()
         if len(self.object) == 1:
-            box, mask = _only(self.object_box, "--object-box"), _only(self.object_mask, "--object-mask")
+            box, mask = given_once(self.object_box, "--object-box"), given_once(self.object_mask, "--object-mask")
             if prompt is not None:
                 return [
                     ObjectRequest(
@@ -159,7 +160,7 @@ class Reconstruct:
         points, negative = parse_points(self.object_points), parse_points(self.not_object_points)
         if not (strokes or points or negative):
             return None
-        box = _only(self.object_box, "--object-box")
+        box = given_once(self.object_box, "--object-box")
         return MaskPrompt(parse_box(box) if box else None, points, negative, tuple(strokes))
 
     def _camera(self) -> Any:
@@ -171,7 +172,7 @@ class Reconstruct:
         from hoirecon.camera import Camera
         from hoirecon.images import read_image
 
-        numbers = _numbers(self.intrinsics, "intrinsics")
+        numbers = numbers_of(self.intrinsics, "intrinsics")
         if len(numbers) != 4:
             raise InputError(f"intrinsics are fx,fy,cx,cy in pixels, got '{self.intrinsics}'")
         fx, fy, cx, cy = numbers
@@ -347,65 +348,6 @@ def summary(scene: Scene, folder: Path) -> str:
         lines.append(f"{thing.name}: visible IoU {iou:.2f}, {size:.2f} m long, deepest penetration {deepest:.0f} mm")
     lines += [f"note: {flag}" for flag in scene.flags]
     return "\n".join([*lines, f"result: {folder}  (open {folder / 'report.html'})"])
-
-
-def parse_box(text: str) -> tuple[float, float, float, float]:
-    """Read ``x,y,width,height``.
-
-    Example:
-        >>> parse_box("0,150,180,60")
-        (0.0, 150.0, 180.0, 60.0)
-
-    Raises:
-        InputError: not four numbers.
-    """
-    numbers = _numbers(text, "a box")
-    if len(numbers) != 4:
-        raise InputError(f"a box is x,y,width,height in pixels, got '{text}'")
-    return numbers[0], numbers[1], numbers[2], numbers[3]
-
-
-def parse_points(text: str) -> tuple[tuple[float, float], ...]:
-    """Read ``x,y;x,y;...``.
-
-    Example:
-        >>> parse_points("1,2;3,4")
-        ((1.0, 2.0), (3.0, 4.0))
-
-    Raises:
-        InputError: a point has not two numbers.
-    """
-    pairs = [_numbers(part, "a point") for part in text.split(";") if part.strip()]
-    if any(len(pair) != 2 for pair in pairs):
-        raise InputError(f"points are x,y;x,y;... in pixels, got '{text}'")
-    return tuple((pair[0], pair[1]) for pair in pairs)
-
-
-def parse_stroke(text: str, positive: bool) -> Any:
-    """Read a polyline ``x,y;x,y;...`` with an optional ``:width`` in pixels.
-
-    Raises:
-        InputError: not points, or not a width.
-    """
-    import numpy as np
-
-    from hoirecon.perception.protocols import Scribble
-
-    points, _, width = text.partition(":")
-    return Scribble(np.array(parse_points(points)), _numbers(width, "a width")[0] if width else 3.0, positive)
-
-
-def _numbers(text: str, what: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(f"{what} is made of numbers with commas between them, got '{text}'") from None
-
-
-def _only(values: Sequence[str], name: str) -> str | None:
-    if len(values) > 1:
-        raise InputError(f"{name} was given {len(values)} times for one object: give it once")
-    return values[0] if values else None
 
 
 if __name__ == "__main__":

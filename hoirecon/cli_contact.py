@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from hoirecon.cli_values import parse_box
 from hoirecon.errors import InputError, require
 
 if TYPE_CHECKING:
     from hoirecon.contact.estimator import InteractVLM
     from hoirecon.contact.inference.queries import Query
     from hoirecon.contact.results import ImageContact
+    from hoirecon.contact.transfer import TransferMatrix
     from hoirecon.contact_map import ContactMap
     from hoirecon.data.body import BodyModel
 
@@ -52,6 +54,8 @@ class Contact:
     """Also draw contact on body and object from four views beside the photograph (contact.jpg)."""
     reference_layout: bool = False
     """Write the npz files with the reference's keys instead of ours."""
+    smplx_matrix: Path | None = None
+    """The matrix smpl_to_smplx.pkl (or .npz) of yours: contact on an SMPL-H body is also given on SMPL-X."""
     view_masks: bool = False
     """Also keep what MV-Loc drew in each view, in the npz files."""
     person_box: str = ""
@@ -75,13 +79,14 @@ class Contact:
 
         self._check()
         check_replaceable(self.out, CONTACT_JSON)
-        queries, body = self._queries(), self._body()  # what is wrong with them is said before the weights are read
+        # What is wrong with what was given is said before the weights are read.
+        queries, body, to_smplx = self._queries(), self._body(), self._to_smplx()
         model = self._model(body)
         results = dict(zip(queries, model.ask(list(queries.values()), view_masks=self.view_masks), strict=True))
         summary = {name: _about(self.kind, result) for name, result in results.items()}
         with atomic_folder(self.out, CONTACT_JSON) as folder:
             for name, result in results.items():
-                self._save(result, folder / name)
+                self._save(result, folder / name, to_smplx)
             if self.picture:
                 self._draw(model, queries, results, folder / "contact.jpg")
             write_json(folder / CONTACT_JSON, summary)
@@ -103,6 +108,8 @@ class Contact:
                 "the reference's layout knows SMPL-H's 6890 vertices only, not the free body's: give your SMPL-H file "
                 "with --body, or leave --reference-layout"
             )
+        if self.smplx_matrix is not None and self.body is None:
+            raise InputError("the matrix to SMPL-X starts from SMPL-H's vertices: give your SMPL-H file with --body")
         if self.picture and self.kind != "image":
             require("open3d", extra="render")
 
@@ -155,21 +162,30 @@ class Contact:
         return asked
 
     def _person(self) -> Any:
-        if not self.person_box:
+        return parse_box(self.person_box) if self.person_box else None
+
+    def _to_smplx(self) -> TransferMatrix | None:
+        if self.smplx_matrix is None:
             return None
-        from hoirecon.cli import parse_box
+        from hoirecon.contact.transfer import TransferMatrix
 
-        return parse_box(self.person_box)
+        return TransferMatrix.load(self.smplx_matrix)
 
-    def _save(self, result: ContactMap | ImageContact, path: Path) -> None:
+    def _save(self, result: ContactMap | ImageContact, path: Path, to_smplx: TransferMatrix | None) -> None:
         from hoirecon.contact.results import ImageContact
         from hoirecon.safe_io import write_arrays, write_png
 
         if isinstance(result, ImageContact):
             write_arrays({"probability": result.probability}, path.with_suffix(".npz"))
             write_png((result.mask()[..., None] * 255).astype("uint8").repeat(3, axis=2), path.with_suffix(".png"))
-        else:
-            result.save(path.with_suffix(".npz"), layout="reference" if self.reference_layout else "hoirecon")
+            return
+        on_smplx = to_smplx.apply(result) if to_smplx is not None and result.topology == to_smplx.source else None
+        if self.reference_layout:
+            result.save(path.with_suffix(".npz"), layout="reference", smplx=on_smplx)
+            return
+        result.save(path.with_suffix(".npz"))
+        if on_smplx is not None:
+            on_smplx.save(path.with_name(f"{path.name}_smplx.npz"))
 
     def _draw(self, model: InteractVLM, queries: Mapping[str, Query], results: Mapping[str, Any], path: Path) -> None:
         from PIL import Image
@@ -208,7 +224,9 @@ class ContactConvert:
         """Carry the command out."""
         from hoirecon.contact.checkpoints.convert import convert_released
 
-        print(f"result: {convert_released(self.released, self.out, vision_tower=self.vision_tower)}")
+        made = convert_released(self.released, self.out, vision_tower=self.vision_tower, progress=True)
+        size = sum(int(entry["bytes"]) for entry in made.files.values())
+        print(f"result: {self.out}  ({made.name}, {len(made.files)} files, {size / 1e9:.2f} GB, checksums written)")
         return 0
 
 

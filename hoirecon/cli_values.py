@@ -1,0 +1,77 @@
+"""Boxes, points and strokes as they are written on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hoirecon.errors import InputError
+
+
+def parse_box(text: str) -> tuple[float, float, float, float]:
+    """Read ``x,y,width,height``.
+
+    Example:
+        >>> parse_box("0,150,180,60")
+        (0.0, 150.0, 180.0, 60.0)
+
+    Raises:
+        InputError: not four numbers.
+    """
+    numbers = numbers_of(text, "a box")
+    if len(numbers) != 4:
+        raise InputError(f"a box is x,y,width,height in pixels, got '{text}'")
+    return numbers[0], numbers[1], numbers[2], numbers[3]
+
+
+def parse_points(text: str) -> tuple[tuple[float, float], ...]:
+    """Read ``x,y;x,y;...``.
+
+    Example:
+        >>> parse_points("1,2;3,4")
+        ((1.0, 2.0), (3.0, 4.0))
+
+    Raises:
+        InputError: a point has not two numbers.
+    """
+    pairs = [numbers_of(part, "a point") for part in text.split(";") if part.strip()]
+    if any(len(pair) != 2 for pair in pairs):
+        raise InputError(f"points are x,y;x,y;... in pixels, got '{text}'")
+    return tuple((pair[0], pair[1]) for pair in pairs)
+
+
+def parse_stroke(text: str, positive: bool) -> Any:
+    """Read a polyline ``x,y;x,y;...`` with an optional ``:width`` in pixels.
+
+    Raises:
+        InputError: not points, or not a width.
+    """
+    import numpy as np
+
+    from hoirecon.perception.protocols import Scribble
+
+    points, _, width = text.partition(":")
+    return Scribble(np.array(parse_points(points)), numbers_of(width, "a width")[0] if width else 3.0, positive)
+
+
+def numbers_of(text: str, what: str) -> list[float]:
+    """Numbers with commas between them; ``what`` is what to call them in the error.
+
+    Raises:
+        InputError: something is not a number.
+    """
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"{what} is made of numbers with commas between them, got '{text}'") from None
+
+
+def given_once(values: Sequence[str], name: str) -> str | None:
+    """The one value of an option that may be repeated, None without one.
+
+    Raises:
+        InputError: it was given several times.
+    """
+    if len(values) > 1:
+        raise InputError(f"{name} was given {len(values)} times for one object: give it once")
+    return values[0] if values else None
