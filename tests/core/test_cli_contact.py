@@ -174,3 +174,46 @@ def test_convert_refuses_what_is_no_checkpoint(tmp_path: Path, capsys: pytest.Ca
     assert cli.run(["contact", "convert", str(tmp_path), str(tmp_path / "ours")]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
     assert not (tmp_path / "ours").exists()
+
+
+@pytest.fixture(scope="module")
+def smplh(place: Path) -> Path:
+    """A stand-in for a user's SMPL-H file: the free body without its last twelve vertices."""
+    import hoirecon.data.body
+
+    count = 6890
+    with np.load(Path(hoirecon.data.body.__file__).parent / "assets" / "free_body.npz", allow_pickle=False) as read:
+        arrays = {name: read[name] for name in ("v_template", "shapedirs", "weights", "kintree_table")}
+        regressor, faces = read["J_regressor"][:, :count], read["f"]
+    arrays |= {name: arrays[name][:count] for name in ("v_template", "shapedirs", "weights")}
+    arrays |= {"J_regressor": regressor / regressor.sum(1, keepdims=True), "f": faces[(faces < count).all(1)]}
+    np.savez(place / "smplh.npz", **arrays)
+    return place / "smplh.npz"
+
+
+def test_smplx_by_the_users_matrix(
+    place: Path, smplh: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both of the reference's arrays, and in our own layout a file beside the first."""
+    import scipy.sparse
+
+    pick = np.arange(10475) % 6890
+    matrix = scipy.sparse.csr_matrix((np.ones(10475), (np.arange(10475), pick)), (10475, 6890))
+    scipy.sparse.save_npz(tmp_path / "matrix.npz", matrix)
+    options = ["--object", "bottle", "--body", str(smplh), "--smplx-matrix", str(tmp_path / "matrix.npz")]
+    assert _run(place, tmp_path / "theirs", *options, "--reference-layout") == 0
+    with np.load(tmp_path / "theirs" / "00_bottle_human.npz") as read:
+        assert read["pred_contact_3d_smplh"].shape == (1, 6890)
+        assert read["pred_contact_3d_smplx"].shape == (10475,)
+        np.testing.assert_array_equal(read["pred_contact_3d_smplx"], read["pred_contact_3d_smplh"][0, pick])
+    assert _run(place, tmp_path / "ours", *options) == 0
+    human = ContactMap.load(tmp_path / "ours" / "00_bottle_human.npz")
+    on_smplx = ContactMap.load(tmp_path / "ours" / "00_bottle_human_smplx.npz")
+    assert (human.topology, on_smplx.topology) == ("smplh", "smplx")
+    np.testing.assert_array_equal(on_smplx.probability, human.probability[pick])
+    capsys.readouterr()
+
+
+def test_a_matrix_needs_its_body(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(place, tmp_path / "out", "--object", "bottle", "--smplx-matrix", "nowhere.npz") == 2
+    assert "--body" in capsys.readouterr().err
