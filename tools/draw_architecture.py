@@ -15,6 +15,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "hoirecon.contact": ("hoirecon.data",),
     "hoirecon.fitting": ("hoirecon.data", "hoirecon.contact"),
     "hoirecon.views": (),
+    "hoirecon.evaluation": ("hoirecon.data", "hoirecon.contact", "hoirecon.fitting"),
 }
 """Room -> other rooms it may import. Every room may import the core types; the core imports no room."""
 
@@ -24,6 +25,8 @@ DOOR = (
     "hoirecon.outcome",
     "hoirecon.cli",
     "hoirecon.cli_contact",
+    "hoirecon.cli_values",
+    "hoirecon.cli_bench",
     "hoirecon.doctor",
     "hoirecon.sample",
     "hoirecon.scene",
@@ -37,6 +40,12 @@ CONTACT_MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "hoirecon.contact.transfer": ("hoirecon.contact.rendering",),
     "hoirecon.contact.prompting": ("hoirecon.contact.modeling",),
     "hoirecon.contact.checkpoints": ("hoirecon.contact.modeling",),
+    "hoirecon.contact.training": (
+        "hoirecon.contact.modeling",
+        "hoirecon.contact.rendering",
+        "hoirecon.contact.lifting",
+        "hoirecon.contact.inference",
+    ),
     "hoirecon.contact.inference": (
         "hoirecon.contact.modeling",
         "hoirecon.contact.rendering",

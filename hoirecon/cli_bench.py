@@ -1,0 +1,108 @@
+"""``hoirecon bench closedworld``: compare methods on seeded scenes in which everything is known."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from hoirecon.errors import InputError
+
+
+@dataclass(frozen=True)
+class BenchClosedWorld:
+    """Compare methods on closed-world scenes; prints a table, or with --json everything."""
+
+    level: Literal["L0", "L1", "L2", "L3", "mismatch"] = "L2"
+    """How wrong the evidence is."""
+    methods: str = "hoirecon"
+    """Names with commas between them: hoirecon, oracle-start, nothing, and the baselines of the package."""
+    seeds: str = "0:60"
+    """Scene seeds: 0:60 is 0 to 59; below 1000 for tuning, from 1000 for reporting; 3,5,8 are just these."""
+    split: Literal["tune", "report", "all"] | None = None
+    """Categories; without it each seed's own half."""
+    track: Literal["contact", "correspondences", "predicted", "none"] = "contact"
+    """What the methods are told of touching."""
+    limit: int | None = None
+    """At most so many scenes."""
+    jobs: int = 1
+    """Processes."""
+    noise_seed: int = 0
+    """Another draw of the noise."""
+    results: Path | None = None
+    """Folder of one file per scene and method, from which an interrupted run goes on (empty it when code changes)."""
+    out: Path | None = None
+    """File to write the JSON to as well."""
+    json: bool = False
+    """Print JSON, without the rows of single scenes."""
+
+    def run(self) -> int:
+        """Carry the command out."""
+        from hoirecon.evaluation.bench import run_bench
+        from hoirecon.files import write_json
+
+        found = run_bench(
+            self.level,
+            [name.strip() for name in self.methods.split(",") if name.strip()],
+            parse_seeds(self.seeds),
+            self.split,
+            self.limit,
+            self.jobs,
+            self.track,
+            self.noise_seed,
+            self.results,
+            progress=_tell,
+        )
+        if self.out is not None:
+            write_json(self.out, found)
+        short = {k: v for k, v in found.items() if k != "scenes"}
+        print(json.dumps(short, indent=1) if self.json else table(found))
+        return 0
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read ``0:60`` (the end left out), ``3,5,8`` or a mixture.
+
+    Example:
+        >>> parse_seeds("0:3,7")
+        [0, 1, 2, 7]
+
+    Raises:
+        InputError: not numbers, or none at all.
+    """
+    seeds: list[int] = []
+    try:
+        for part in text.split(","):
+            first, colon, last = part.partition(":")
+            seeds += range(int(first), int(last)) if colon else [int(first)]
+    except ValueError:
+        raise InputError(f"seeds are like 0:60 or 3,5,8, got '{text}'") from None
+    if not seeds:
+        raise InputError(f"seeds '{text}' hold no scene: the end of a range is left out, so 0:1 is scene 0")
+    return seeds
+
+
+def table(found: dict[str, Any]) -> str:
+    """A line per method."""
+    lines = [
+        f"level {found['level']}, track {found['track']}, {len(found['seeds'])} scenes",
+        f"{'method':20s} {'Chamfer cm [95 %]':>20s} {'<5 cm':>6s} {'<2.5':>6s} {'rot deg':>8s} {'transl cm':>9s} "
+        f"{'IoU':>5s} {'pen mm':>7s} {'CPU s':>7s} {'failed':>6s}",
+    ]
+    for name, f in found["methods"].items():
+        cd = f["chamfer_object_cm"]
+        interval = f"{cd['median']:.2f} [{cd['ci95'][0]:.2f}, {cd['ci95'][1]:.2f}]"
+        cpu = f["cpu_seconds"].get("median", float("nan"))
+        lines.append(
+            f"{name:20s} {interval:>20s} {f['share_below_5cm']:6.2f} {f['share_below_2_5cm']:6.2f} "
+            f"{f['rotation_deg']['median']:8.1f} {f['translation_cm']['median']:9.2f} "
+            f"{f['iou_visible']['median']:5.2f} {f['penetration_mm']['median']:7.1f} {cpu:7.2f} {f['n_failed']:6d}"
+        )
+    return "\n".join(lines)
+
+
+def _tell(row: dict[str, Any]) -> None:
+    what = row["failed"] or f"{row['chamfer_object_cm']:.2f} cm, {row['cpu_seconds']:.2f} s"
+    print(f"{row['scene']:36s} {row['method']:18s} {what}", file=sys.stderr, flush=True)

@@ -1,0 +1,6 @@
+"""How good is it? Metrics of poses against truth, and benchmarks that anyone can run."""
+
+from hoirecon.evaluation.bench import METHODS as METHODS
+from hoirecon.evaluation.bench import run_bench as run_bench
+from hoirecon.evaluation.methods import Prediction as Prediction
+from hoirecon.evaluation.methods import Problem as Problem

@@ -1,0 +1,256 @@
+"""The closed-world benchmark: many scenes, many methods, one JSON of figures with their intervals."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from hoirecon.data.closedworld import (
+    VERSION,
+    ClosedWorldScene,
+    NoiseLevel,
+    NoisyObservation,
+    Split,
+    level_of,
+    load_scene,
+    observe_scene,
+    split_of_seed,
+)
+from hoirecon.errors import InputError
+from hoirecon.evaluation.methods import METHODS as METHODS
+from hoirecon.evaluation.methods import ORACLES, Prediction, Problem, method_of
+from hoirecon.evaluation.metrics import adds_cm, chamfer_cm, contact_scores, iou, rotation_error_deg, surface_samples
+from hoirecon.evaluation.overlap import drawn_masks, overlap
+from hoirecon.evaluation.summary import WORST, summary
+from hoirecon.files import read_json, write_json
+from hoirecon.pose import ObjectPose
+
+Track = Literal["contact", "correspondences", "predicted", "none"]
+TRACKS: tuple[Track, ...] = ("contact", "correspondences", "predicted", "none")
+"""What is known of touching: the level's contact; that and correspondences; what :class:`GeometricContact` says of the
+picture; nothing."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One scene with its noise, for one method."""
+
+    seed: int
+    split: Split
+    level: NoiseLevel
+    method: str
+    track: Track = "contact"
+    noise_seed: int = 0
+
+    @property
+    def key(self) -> str:
+        """Digest of everything but the code, for the name of a result's file."""
+        text = json.dumps({**asdict(self), "version": VERSION}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def run_bench(
+    level: str | NoiseLevel = "L2",
+    methods: Sequence[str] = ("hoirecon",),
+    seeds: Iterable[int] = range(60),
+    split: Split | None = None,
+    limit: int | None = None,
+    jobs: int = 1,
+    track: Track = "contact",
+    noise_seed: int = 0,
+    results: str | Path | None = None,
+    progress: Callable[[Row], None] | None = None,
+) -> dict[str, Any]:
+    """Compare methods on the same scenes.
+
+    A method that raises counts as worst case in every figure and is listed with what it said.
+
+    Args:
+        level: noise level, by name or your own.
+        methods: names in :data:`METHODS` or of the package's baselines.
+        seeds: scene seeds; below 1000 for tuning, from 1000 for reporting.
+        split: categories; None takes each seed's own half.
+        limit: at most so many scenes.
+        jobs: processes; with more than one, methods that you put into :data:`METHODS` yourself are not known there.
+        track: what is known of touching.
+        noise_seed: another draw of the noise.
+        results: folder of one JSON per scene and method, from which an interrupted run goes on. It knows nothing of
+            changes to a method's code: take a new folder then.
+        progress: called with every row.
+
+    Returns:
+        ``{"level", "track", "seeds", "split", "methods": {name: figures}, "scenes": {name: rows}}``.
+
+    Raises:
+        InputError: unknown level, method, split or track; no scenes.
+    """
+    level = level_of(level)
+    chosen = list(seeds)[:limit]
+    _check(methods, chosen, split, track, jobs)
+    samples = [
+        Sample(seed, split_of_seed(seed) if split is None else split, level, method, track, noise_seed)
+        for seed in chosen
+        for method in methods
+    ]
+    rows: dict[str, list[Row]] = {name: [] for name in methods}
+    for sample, row in zip(samples, _rows(samples, jobs, None if results is None else Path(results)), strict=True):
+        rows[sample.method].append(row)
+        if progress is not None:
+            progress(row)
+    oracle = rows.get("oracle-start")
+    return {
+        "level": level.name,
+        "track": track,
+        "seeds": chosen,
+        "split": split or "by seed",
+        "noise_seed": noise_seed,
+        "methods": {name: summary(found, oracle) for name, found in rows.items()},
+        "scenes": rows,
+    }
+
+
+def _check(methods: Sequence[str], seeds: Sequence[int], split: Split | None, track: Track, jobs: int) -> None:
+    """Refuse what cannot work before any work starts."""
+    from hoirecon.data.closedworld.recipes import recipe_of
+
+    if not seeds or not methods or jobs < 1:
+        raise InputError(
+            f"a benchmark needs scenes, methods and a process: got {len(seeds)}, {len(methods)} and {jobs}"
+        )
+    if track not in TRACKS:
+        raise InputError(f"the track is one of {', '.join(TRACKS)}, got '{track}'")
+    if min(seeds) < 0:
+        raise InputError(f"scene seeds are 0 or more, got {min(seeds)}")
+    recipe_of(seeds[0], split)
+    for name in methods:
+        method_of(name)
+
+
+def _rows(samples: list[Sample], jobs: int, results: Path | None) -> Iterator[Row]:
+    work = [(sample, results) for sample in samples]
+    if jobs == 1:
+        yield from map(_kept, work)
+        return
+    import multiprocessing
+
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        yield from pool.imap(_kept, work)
+
+
+def _kept(work: tuple[Sample, Path | None]) -> Row:
+    """The row of a sample, from its file if there is one."""
+    sample, folder = work
+    path = None if folder is None else folder / f"{sample.seed:05d}-{sample.method}-{sample.key}.json"
+    if path is not None and path.is_file():
+        kept: Row = read_json(path)
+        return kept
+    row = run_sample(sample)
+    if path is not None:
+        write_json(path, row)
+    return row
+
+
+def run_sample(sample: Sample) -> Row:
+    """Make the scene, run the method, measure; one thread, CPU seconds of the method alone."""
+    scene = load_scene(sample.seed, sample.split)
+    given = observe_scene(scene, sample.level, sample.noise_seed)
+    row: Row = {
+        "scene": scene.name,
+        "method": sample.method,
+        "seed": scene.seed,
+        "category": scene.category,
+        "interaction": scene.interaction,
+        "occluded": round(scene.occluded, 4),
+    }
+    try:
+        problem, method = problem_of(scene, given, sample), method_of(sample.method)
+        with _one_thread():
+            start = time.process_time()
+            said = method(problem)
+            seconds = time.process_time() - start
+        return row | {"failed": None, "cpu_seconds": round(seconds, 4)} | score(scene, given, said)
+    except Exception as err:
+        return {**row, "failed": f"{type(err).__name__}: {err}", **WORST}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def problem_of(scene: ClosedWorldScene, given: NoisyObservation, sample: Sample) -> Problem:
+    """What the track lets a method know; the truth only for oracles."""
+    contacts = given.contacts if sample.track in ("contact", "correspondences") else None
+    if sample.track == "predicted":
+        contacts = _predicted(scene, given)
+    pairs = None
+    if sample.track == "correspondences" and given.correspondences is not None:
+        pairs = given.correspondences.body_verts, given.correspondences.points(given.mesh)
+    truth = ObjectPose(scene.pose.R, scene.pose.t, given.true_scale) if sample.method in ORACLES else None
+    return Problem(
+        given.observation, given.body, given.mesh, given.category, contacts, pairs, given.size_prior, scene.seed, truth
+    )
+
+
+def _predicted(scene: ClosedWorldScene, given: NoisyObservation) -> Any:
+    from hoirecon.contact import ContactObject, GeometricContact
+
+    thing = ContactObject(given.mesh, scene.thing.category, given.parts)
+    found = GeometricContact(scene.body_model).estimate(given.observation, given.body, thing)
+    return found.body, found.object
+
+
+# ------------------------------------------------------------------------------------------------------------- scoring
+def score(scene: ClosedWorldScene, given: NoisyObservation, said: Prediction, seed: int = 0) -> Row:
+    """Every figure of one prediction."""
+    true = surface_samples(scene.mesh.with_verts(scene.pose.apply(scene.mesh.verts)), seed=seed)
+    on_mesh = surface_samples(given.mesh, seed=seed)
+    chamfers = [chamfer_cm(pose.apply(on_mesh), true) for pose in (said.pose, *said.alternatives)]
+    body = given.body if said.body is None else said.body
+    placed = given.mesh.with_verts(said.pose.apply(given.mesh.verts))
+    common, (visible, full) = overlap(body.mesh, placed, seed), drawn_masks(body.mesh, placed, scene.camera)
+    contact = contact_scores(common.body_distance, scene.body_distance)
+    figures = {
+        "chamfer_object_cm": chamfers[0],
+        "chamfer_best_cm": min(chamfers),
+        "adds_cm": adds_cm(said.pose.apply(on_mesh), true),
+        "rotation_deg": rotation_error_deg(said.pose.R, scene.pose.R, scene.thing.symmetry),
+        "translation_cm": 100 * float(np.linalg.norm(said.pose.t - scene.pose.t)),
+        "abs_log_scale": abs(float(np.log(said.pose.s / given.true_scale))),
+        "iou_visible": iou(visible, scene.visible),
+        "iou_full": iou(full, scene.full),
+        "penetration_mm": common.deepest_mm,
+        "penetration_cm3": common.volume_cm3,
+        "contact_precision": contact.precision,
+        "contact_recall": contact.recall,
+        "contact_f1": contact.f1,
+        **_body_errors(scene, given, body.verts),
+    }
+    rounded = {k: None if v is None else round(float(v), 4) for k, v in figures.items()}
+    return rounded | {"flags": list(said.flags)}
+
+
+def _body_errors(scene: ClosedWorldScene, given: NoisyObservation, verts: Any) -> dict[str, float | None]:
+    """Mean error of the body vertices that truly touch, as given and as predicted, centimetres."""
+    touching = scene.body_contact.probability > 0
+    if not touching.any():
+        return {"touching_given_cm": None, "touching_cm": None}
+    errors = [np.linalg.norm((v - scene.body_verts)[touching], axis=1).mean() for v in (given.body.verts, verts)]
+    return {"touching_given_cm": 100 * float(errors[0]), "touching_cm": 100 * float(errors[1])}

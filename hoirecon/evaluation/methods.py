@@ -1,0 +1,162 @@
+"""Methods that a benchmark compares, behind one protocol: :class:`Problem` in, :class:`Prediction` out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from hoirecon.arrays import FloatArray, IntArray
+from hoirecon.contact_map import ContactMap
+from hoirecon.errors import InputError
+from hoirecon.mesh import Mesh
+from hoirecon.observation import Observation
+from hoirecon.pose import ObjectPose
+from hoirecon.scene import SceneBody
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What a method is given."""
+
+    observation: Observation
+    body: SceneBody
+    mesh: Mesh
+    """The object, at a size that is off by an unknown factor."""
+    name: str
+    """Category of the object."""
+    contacts: tuple[ContactMap, ContactMap] | None
+    """On body and object; None if not given or if nothing touches."""
+    correspondences: tuple[IntArray, FloatArray] | None
+    """(N,) body vertices and the (N, 3) places on the object, object frame, that touch them; None if not given."""
+    size_prior: tuple[float, float]
+    """Mean and standard deviation of the log scale."""
+    seed: int
+    truth: ObjectPose | None = None
+    """Only methods in :data:`ORACLES` get it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a method says."""
+
+    pose: ObjectPose
+    alternatives: tuple[ObjectPose, ...] = ()
+    """Further poses it thought of; the best of all tells how much was lost by choosing."""
+    body: SceneBody | None = None
+    """The body, if the method moved it."""
+    flags: tuple[str, ...] = field(default=())
+    """What it says of its own result, e.g. ``ambiguous``."""
+
+
+Method = Callable[[Problem], Prediction]
+
+
+def fit_hoirecon(problem: Problem) -> Prediction:
+    """Our fit from scratch with its default settings."""
+    from hoirecon.fitting import ObjectToFit, fit_objects
+
+    thing = ObjectToFit(problem.mesh, problem.name, problem.size_prior)
+    fit = fit_objects(problem.observation, problem.body, [thing], [problem.contacts])[0]
+    return Prediction(fit.pose, tuple(a.pose for a in fit.alternatives), flags=fit.flags)
+
+
+def fit_oracle_start(problem: Problem) -> Prediction:
+    """Our refinement started at the truth: what the evidence allows if the search were perfect."""
+    import torch
+
+    from hoirecon.fitting import FitConfig, ObjectToFit, levenberg_marquardt, linearise
+    from hoirecon.fitting.object_problem import prepare
+    from hoirecon.fitting.object_state import ObjectState, limit_step
+    from hoirecon.fitting.solver import LMConfig
+
+    if problem.truth is None:
+        raise InputError("a start at the truth needs the truth")
+    config = FitConfig()
+    thing = ObjectToFit(problem.mesh, problem.name, problem.size_prior)
+    prepared = prepare(problem.observation, 0, problem.body.mesh, thing, problem.contacts, (), config, "cpu")
+    R, t, log_s = (
+        torch.as_tensor(np.asarray(v)[None]).to(prepared.verts)
+        for v in (problem.truth.R, problem.truth.t, np.log(problem.truth.s))
+    )
+    state = ObjectState(R, t, log_s, prepared.view(config.anneal))
+    for stage in (config.anneal, config.final):
+        terms = prepared.terms(stage, config)
+        state = levenberg_marquardt(
+            state.seen_by(prepared.view(stage)),
+            partial(linearise, terms),
+            ObjectState.retract,
+            ObjectState.select,
+            ObjectState.merge,
+            LMConfig(iterations=stage.iterations),
+            limit_step,
+        ).state
+    return Prediction(prepared.pose(state, 0))
+
+
+def predict_nothing(problem: Problem) -> Prediction:
+    """The object at its usual size, upright, amid its mask at the body's depth: what any method must beat."""
+    rows, cols = np.nonzero(problem.observation.object_masks[0])
+    at = problem.observation.camera.unproject(
+        [cols.mean() + 0.5, rows.mean() + 0.5], np.median(problem.body.verts[:, 2])
+    )
+    return Prediction(ObjectPose(np.diag([1.0, -1.0, -1.0]), at, float(np.exp(problem.size_prior[0]))))
+
+
+def _baseline(name: str) -> Method:
+    def run(problem: Problem) -> Prediction:
+        from hoirecon.fitting import ObjectToFit
+        from hoirecon.fitting.baselines import BASELINES, baseline_problem
+
+        pairs = problem.correspondences
+        given = baseline_problem(
+            problem.observation,
+            problem.body.mesh,
+            ObjectToFit(problem.mesh, problem.name, problem.size_prior),
+            _on_mesh(problem),
+            correspondences=None if pairs is None else (problem.body.verts[pairs[0]], pairs[1]),
+        )
+        return Prediction(BASELINES[name](given).pose)
+
+    return run
+
+
+def _on_mesh(problem: Problem) -> tuple[ContactMap, ContactMap] | None:
+    """Contact whose body map names the mesh rather than the model, as baselines take plain meshes."""
+    if problem.contacts is None:
+        return None
+    body, thing = problem.contacts
+    return ContactMap(body.probability, problem.body.mesh.topology, body.source), thing
+
+
+def _baselines() -> Mapping[str, Method]:
+    try:
+        from hoirecon.fitting.baselines import BASELINES
+    except ImportError:
+        return {}
+    return {name: _baseline(name) for name in BASELINES}
+
+
+ORACLES = frozenset({"oracle-start"})
+"""Methods that are told the truth."""
+
+METHODS: dict[str, Method] = {
+    "hoirecon": fit_hoirecon,
+    "oracle-start": fit_oracle_start,
+    "nothing": predict_nothing,
+}
+"""Name -> method; put your own in it. Baselines of the package are found by :func:`method_of`."""
+
+
+def method_of(name: str) -> Method:
+    """A method by name.
+
+    Raises:
+        InputError: unknown; the message lists the names.
+    """
+    known = {**_baselines(), **METHODS}
+    if name not in known:
+        raise InputError(f"there is no method '{name}' to compare; there are: {', '.join(sorted(known))}")
+    return known[name]

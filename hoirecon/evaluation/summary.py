@@ -1,0 +1,105 @@
+"""From one row per scene to the figures of a method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hoirecon.evaluation.metrics import as_json, median_interval, share_below
+
+WORST: Mapping[str, Any] = {
+    "chamfer_object_cm": 100.0,
+    "chamfer_best_cm": 100.0,
+    "adds_cm": 100.0,
+    "rotation_deg": 180.0,
+    "translation_cm": 200.0,
+    "abs_log_scale": 1.0,
+    "iou_visible": 0.0,
+    "iou_full": 0.0,
+    "penetration_mm": 100.0,
+    "penetration_cm3": 1000.0,
+    "contact_precision": 0.0,
+    "contact_recall": 0.0,
+    "contact_f1": 0.0,
+    "touching_given_cm": None,
+    "touching_cm": None,
+    "flags": ["failed"],
+}
+"""What a scene counts on which a method fails; no CPU time, which would flatter it."""
+
+MEDIANS = ("rotation_deg", "translation_cm", "abs_log_scale", "adds_cm", "iou_visible", "iou_full", "contact_precision",
+           "contact_recall", "contact_f1", "touching_given_cm", "touching_cm", "penetration_cm3")  # fmt: skip
+OCCLUSION = (("<=0.15", 0.0, 0.15), ("0.15-0.30", 0.15, 0.30), (">0.30", 0.30, 1.01))
+"""Names and limits of the groups by hidden share."""
+CLOSE_CM, VERY_CLOSE_CM = 5.0, 2.5
+"""Chamfer distances that count as success."""
+
+
+def summary(rows: Sequence[Mapping[str, Any]], oracle: Sequence[Mapping[str, Any]] | None = None) -> dict[str, Any]:
+    """Figures of one method.
+
+    Args:
+        rows: one per scene.
+        oracle: rows of the method that starts at the truth, on the same scenes, for ``oracle_gap``.
+    """
+    depth = _values(rows, "penetration_mm")
+    groups = {name: [r for r in rows if low < r["occluded"] <= high or (low == 0 and r["occluded"] <= 0)]
+              for name, low, high in OCCLUSION}  # fmt: skip
+    touching = [r for r in rows if r["interaction"] != "no_contact"]
+    return {
+        "n": len(rows),
+        "n_failed": sum(r["failed"] is not None for r in rows),
+        "failures": {r["scene"]: r["failed"] for r in rows if r["failed"] is not None},
+        **_chamfer(rows),
+        **{name: as_json(median_interval(_values(rows, name))) for name in MEDIANS},
+        "penetration_mm": {**(as_json(median_interval(depth)) or {}), "p90": _quantile(depth, 0.9)},
+        "cpu_seconds": {**(as_json(median_interval(_values(rows, "cpu_seconds"))) or {}),
+                        "p90": _quantile(_values(rows, "cpu_seconds"), 0.9)},
+        "by_occlusion": {name: _chamfer(group) | {"n": len(group)} for name, group in groups.items() if group},
+        "with_contact": _chamfer(touching) | {"n": len(touching)} if touching else None,
+        "oracle_gap": _gap(rows, oracle),
+        "ambiguous": _ambiguous(rows),
+    }  # fmt: skip
+
+
+def _chamfer(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    values = _values(rows, "chamfer_object_cm")
+    return {
+        "chamfer_object_cm": as_json(median_interval(values)),
+        "share_below_5cm": round(share_below(values, CLOSE_CM), 4),
+        "share_below_2_5cm": round(share_below(values, VERY_CLOSE_CM), 4),
+    }
+
+
+def _gap(rows: Sequence[Mapping[str, Any]], oracle: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
+    """What choosing among the returned poses lost, and what starting at the truth would have given."""
+    chosen, best = _values(rows, "chamfer_object_cm"), _values(rows, "chamfer_best_cm")
+    found = {
+        "best_returned": as_json(median_interval(best)),
+        "best_share_below_5cm": round(share_below(best, CLOSE_CM), 4),
+        "median_loss": round(float(np.median(chosen) / max(float(np.median(best)), 1e-9) - 1), 4),
+        "share_loss": round(share_below(best, CLOSE_CM) - share_below(chosen, CLOSE_CM), 4),
+    }
+    if oracle is not None:
+        found["from_truth"] = _chamfer(oracle)
+    return found
+
+
+def _ambiguous(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How well the flag ``ambiguous`` warns of results farther than 5 cm."""
+    flagged = np.array(["ambiguous" in r["flags"] for r in rows], dtype=bool)
+    wrong = np.array([r["chamfer_object_cm"] >= CLOSE_CM for r in rows], dtype=bool)
+    return {
+        "share_of_failures_flagged": round(float(flagged[wrong].mean()), 4) if wrong.any() else None,
+        "share_of_successes_flagged": round(float(flagged[~wrong].mean()), 4) if (~wrong).any() else None,
+    }
+
+
+def _values(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:
+    return [float(r[name]) for r in rows if r.get(name) is not None]
+
+
+def _quantile(values: Sequence[float], q: float) -> float | None:
+    return round(float(np.quantile(values, q)), 3) if len(values) else None
