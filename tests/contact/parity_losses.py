@@ -259,7 +259,7 @@ def test_a_constant_affordance_loss_is_mended_by_default(batch: str) -> None:
         assert float(parts.affordance) == 0
         return
     stated = listed(f"combined.{batch}.")[f"combined.{batch}.oA"]
-    assert float(parts.affordance) < stated - 100 * VALUE
+    assert float(parts.affordance.detach()) < stated - 100 * VALUE
     gradient = torch.autograd.grad(parts.affordance, predictions[kinds.index("affordance")])[0]
     assert gradient.any()
 
