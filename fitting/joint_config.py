@@ -37,6 +37,8 @@ class JointConfig:
     """Factor on the sigmas of :data:`~hoirecon.fitting.joint_terms.ANCHOR_DEGREES`."""
     anchor_transl: tuple[float, float, float] = (0.02, 0.02, 0.02)
     """How far off the place of the given body may be, one sigma across, down and along the camera's axis, metres."""
+    silhouette_weight: float = 3.0
+    """Effective number of measurements of the person's silhouette, each way; 0 leaves it out. One person only."""
     penetration_sigma: float = 0.005
     """Noise of a penetration depth, metres."""
     surface_points: int = 1500

@@ -20,6 +20,7 @@ from hoirecon.fitting.covariance import Covariance, hypothesis_spread, laplace, 
 from hoirecon.fitting.fit_config import FitConfig, StageConfig
 from hoirecon.fitting.hypotheses import set_distance
 from hoirecon.fitting.joint_config import JointConfig
+from hoirecon.fitting.joint_outline import person_region
 from hoirecon.fitting.joint_problem import JointProblem, PersonToFit, make_edges, make_person, together
 from hoirecon.fitting.joint_state import NUM_BODY_JOINTS, JointState, limit_step
 from hoirecon.fitting.joint_view import JointView
@@ -137,8 +138,12 @@ def prepare_joint(
     edges, verts = make_edges(people, objects, pairs, config, device, dtype)
     persons = tuple(make_person(p, observation, v, device, dtype) for p, v in zip(people, verts, strict=True))
     problem = JointProblem(observation, persons, (), tuple(obj.mesh for obj in objects), tuple(edges), config)
+    if len(persons) == 1 and config.silhouette_weight > 0:  # the mask of several persons is one
+        one = persons[0]
+        region = person_region(observation, one.mesh, one.figure.model.v_template)
+        problem = replace(problem, people=(replace(one, region=region),))
     if config.body_first:
-        problem = bodies_to_landmarks(problem)
+        problem = bodies_first(problem)
     crowd = together([p.mesh for p in problem.people])
     fits: list[ObjectFit] = []
     problems: list[ObjectProblem] = []
@@ -154,16 +159,18 @@ def prepare_joint(
     return replace(problem, objects=tuple(problems)), fits
 
 
-def bodies_to_landmarks(problem: JointProblem) -> JointProblem:
-    """The problem with each touching body started where its own landmarks and the anchor want it."""
+def bodies_first(problem: JointProblem) -> JointProblem:
+    """The problem with each touching body started where its own landmarks, silhouette and anchor want it."""
     people = []
     for i, person in enumerate(problem.people):
         touches = any(edge.body == i for edge in problem.edges)
-        if touches and person.landmarks is not None:
-            one = replace(problem, people=(person,), objects=(), edges=())
+        if touches and (person.landmarks is not None or person.region is not None):
             free = FreeParams(tuple(range(NUM_BODY_JOINTS)), 0, True)
-            state, _ = solve_terms(one, person.terms(0, "", problem.config), one.start([[]]).freed([free]), 10)
-            person = replace(person, start=state.bodies[0])
+            for _ in range(2):  # the outline is sampled anew in between
+                one = replace(problem, people=(person.outlined(person.start),), objects=(), edges=())
+                terms = one.people[0].terms(0, "", problem.config)
+                state, _ = solve_terms(one, terms, one.start([[]]).freed([free]), 6)
+                person = replace(one.people[0], start=state.bodies[0])
         people.append(person)
     return replace(problem, people=tuple(people))
 
@@ -203,17 +210,26 @@ def finite_ones(state: JointState) -> tuple[JointState, int]:
 
 
 def solve_stages(problem: JointProblem, state: JointState) -> tuple[JointState, Quadratic]:
-    """Chain, then all, the bodies drawn anew in between; hypotheses keep their order."""
+    """Chain, then all, then the polish, the bodies drawn anew in between; hypotheses keep their order.
+
+    Returns:
+        The state, and the model of the third stage's objective at it, in which the polish's penetration is not heavier.
+    """
     config = problem.config
-    state = problem.redrawn(state)
-    if config.chain.iterations and any(free.size for free in problem.moving(chain=True)):
-        state, _ = solve(problem, state.freed(problem.moving(chain=True)), config.chain)
+    stages = [(config.whole, max(1, config.whole.iterations // (config.refreshes + 1)))] * (config.refreshes + 1)
+    if config.polish is not None:
+        stages.append((config.polish, config.polish.iterations))
+    if any(free.size for free in problem.moving(chain=True)) and config.chain.iterations > 0:
+        state = problem.redrawn(state).freed(problem.moving(chain=True))
+        state, _ = solve(problem.outlined(state), state, config.chain)
     state = state.freed(problem.moving(chain=False))
-    rounds = config.refreshes + 1
-    for _ in range(rounds):
-        state = problem.redrawn(state)
-        state, quad = solve(problem, state, config.whole, max(1, config.whole.iterations // rounds))
-    return (state, quad) if config.polish is None else solve(problem, state, config.polish)
+    for stage, iterations in stages:
+        if stage is not config.polish:
+            state = problem.redrawn(state)
+            problem = problem.outlined(state)
+        state, _ = solve(problem, state, stage, iterations)
+    state = problem.seen_in(state, config.whole)
+    return state, linearise(problem.terms(config.whole), problem.view(state))
 
 
 def solve(
@@ -273,6 +289,7 @@ def _result(
     hessian = quad.hessian[order[0]]
     solutions = [_solution(problem, state, b, float(ranked[b]), ious[b]) for b in range(len(state))]
     others = _distinct(problem, state)
+    problem = problem.outlined(state)
     covariance = _covariance(problem, state, hessian, ranked)
     bodies, objects = problem.posed(state, 0)
     overlaps = _overlaps(problem, bodies, objects)

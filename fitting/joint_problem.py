@@ -14,7 +14,7 @@ from torch import Tensor
 from hoirecon.arrays import FloatArray
 from hoirecon.body_params import BodyParams
 from hoirecon.contact_map import ContactMap
-from hoirecon.data.body.jacobian import points_of_landmarks, points_of_verts
+from hoirecon.data.body.jacobian import BodyPoints, points_of_landmarks, points_of_verts
 from hoirecon.data.body.landmarks import body_landmarks
 from hoirecon.data.body.model import BodyModel
 from hoirecon.data.body.state import BodyState, FreeParams
@@ -27,6 +27,7 @@ from hoirecon.fitting.contact_pairs import body_contact_points, object_contact_p
 from hoirecon.fitting.contour import Region, make_region
 from hoirecon.fitting.fit_config import StageConfig
 from hoirecon.fitting.joint_config import JointConfig
+from hoirecon.fitting.joint_outline import BodyOnMask, MaskOnBody, outline_points
 from hoirecon.fitting.joint_state import FIXED, NUM_BODY_JOINTS, JointState, Layout, RegionStack, chain_joints
 from hoirecon.fitting.joint_terms import BodyInObject, Contact, ObjectInBody, OnBody, OnObject, PoseAnchor
 from hoirecon.fitting.joint_view import Figure, JointView, with_shape
@@ -83,11 +84,35 @@ class Person:
     """Where the joint stages begin: as it came in, or moved to its own landmarks."""
     landmarks: Landmarks2D | None
     prior: PosePrior
+    sigma_px: float
+    """Noise of landmarks and of the mask's contour, pixels: a fraction of the person's height."""
+    bare: BodyPoints
+    """Landmarks and contact points, without the outline's."""
+    region: Region | None = None
+    """Round the person's mask; None: no silhouette."""
+
+    def outlined(self, body: BodyState) -> Person:
+        """The person with the outline's points taken from a body of a batch of one; itself without a region."""
+        if self.region is None:
+            return self
+        model = self.figure.model
+        points = self.bare + outline_points(model, body.forward(model).verts[0].detach(), self.region)
+        return replace(self, figure=replace(self.figure, points=points))
+
+    def silhouette(self, weight: float) -> list[Term[BodyView]]:
+        """Outline and mask of the person, both ways."""
+        first, last = len(self.bare), len(self.figure.points)
+        if self.region is None or weight == 0 or first == last:
+            return []
+        sigma = self.sigma_px / self.region.px_per_cell
+        places = slice(first, last)
+        return [BodyOnMask(places, self.region, sigma, weight), MaskOnBody(places, self.region, sigma, weight)]
 
     def terms(self, index: int, label: str, config: JointConfig) -> list[Term[JointView]]:
         """What holds the body to its evidence: landmarks, joint ranges, the body that came in."""
         limits = JointLimits(self.prior, np.deg2rad(self.given.config.limit_sigma_deg))
         own: list[Term[BodyView]] = [limits] if self.landmarks is None else [self.landmarks, limits]
+        own += self.silhouette(config.silhouette_weight)
         anchor = PoseAnchor(index, self.anchor, config.anchor, config.anchor_transl, name="pose anchor" + label)
         return [*(OnBody(term, index, label) for term in own), anchor]
 
@@ -144,12 +169,13 @@ def make_person(
     shaped = with_shape(model, start.betas[0])
     points = points_of_verts(shaped, np.asarray(verts, dtype=np.int64))
     landmarks, prior = None, pose_prior().to(shaped.v_template)
+    sigma_px = given.config.sigma_2d * _height_px(given, observation, model)
     if given.keypoints is not None:
         points = points_of_landmarks(shaped, body_landmarks(model, given.keypoints.layout)) + points
-        landmarks = _landmarks(given, observation, model, shaped.v_template)
+        landmarks = _landmarks(given, observation, model, shaped.v_template, sigma_px)
     still = BodyState(start.rotations, start.betas[:, :1] * 0, start.transl)
     figure = Figure(shaped, points, prior.twist_axis, torch.zeros(0, dtype=torch.long, device=model.device))
-    return Person(given, figure, still, still, landmarks, prior)
+    return Person(given, figure, still, still, landmarks, prior, sigma_px, points)
 
 
 def model_of(given: PersonToFit) -> BodyModel:
@@ -172,21 +198,27 @@ def model_of(given: PersonToFit) -> BodyModel:
     return model
 
 
-def _landmarks(given: PersonToFit, observation: Observation, model: BodyModel, like: Tensor) -> Landmarks2D:
+def _height_px(given: PersonToFit, observation: Observation, model: BodyModel) -> float:
+    """Height in pixels of the person's stature at its depth."""
+    mean, per_beta = stature_of(model)
+    betas = torch.as_tensor(given.body.params.betas.copy())[None].to(per_beta)
+    stature = mean + float(model.full_betas(betas)[0] @ per_beta)
+    return observation.camera.focal[1] * stature / float(given.body.joints[0, 2])
+
+
+def _landmarks(
+    given: PersonToFit, observation: Observation, model: BodyModel, like: Tensor, sigma_px: float
+) -> Landmarks2D:
     """The landmarks' term, with the noise of the body fit (a fraction of the person's height in pixels)."""
     assert given.keypoints is not None
     camera, config = observation.camera, given.config
     evidence = gather_evidence(given.keypoints, camera, model, config)
-    mean, per_beta = stature_of(model)
-    betas = model.full_betas(torch.as_tensor(given.body.params.betas.copy())[None].to(like))[0]
-    height_px = camera.focal[1] * (mean + float(betas @ per_beta)) / float(given.body.joints[0, 2])
 
     def tensor(value: FloatArray) -> Tensor:
         return torch.as_tensor(np.array(value)).to(like)
 
-    sigma = config.sigma_2d * height_px
     values = (tensor(evidence.xy), tensor(evidence.trust_2d), tensor(evidence.noise), tensor(camera.K))
-    return Landmarks2D(*values, sigma, config.robust_2d)
+    return Landmarks2D(*values, sigma_px, config.robust_2d)
 
 
 @dataclass(frozen=True)
@@ -306,6 +338,12 @@ class JointProblem:
             stride = max(1, int(np.ceil(len(ids) / self.config.surface_points)))
             surface = torch.as_tensor(ids[::stride].copy(), device=state.objects[0].t.device)
             people.append(replace(person, figure=replace(person.figure, surface=surface)))
+        return replace(self, people=tuple(people))
+
+    def outlined(self, state: JointState, index: int = 0) -> JointProblem:
+        """The problem with the outline of each body sampled anew, from one hypothesis."""
+        row = torch.tensor([index], device=state.bodies[0].transl.device)
+        people = [p.outlined(b.select(row)) for p, b in zip(self.people, state.bodies, strict=True)]
         return replace(self, people=tuple(people))
 
     def redrawn(self, state: JointState) -> JointState:

@@ -38,7 +38,7 @@ class JointScene:
 
     def problem(self, dtype: torch.dtype = torch.float64, config: JointConfig | None = None) -> JointProblem:
         """Prepared at the truth, skin included."""
-        config = config or JointConfig()
+        config = config or JointConfig(body_first=False)
         problem, _ = prepare_joint(
             self.observation, self.people, self.objects, self.contacts, config, [list(self.poses)], "cpu", dtype
         )

@@ -21,7 +21,8 @@ from tests.fitting.joint_scenes import JointScene, make_joint_scene
 
 NAMES = [
     "outline on mask", "mask on outline", "depth order", "scale prior", "landmarks_2d", "joint_limits", "pose anchor",
-    "contact", "body in object", "object in body", "ground support", "temporal link", "steady pose",
+    "contact", "body in object", "object in body", "body on mask", "mask on body", "ground support",
+    "temporal link", "steady pose",
 ]  # fmt: skip
 
 
@@ -32,7 +33,8 @@ def scene() -> JointScene:
 
 @pytest.fixture(scope="module")
 def problem(scene: JointScene) -> JointProblem:
-    return scene.problem()
+    problem = scene.problem()
+    return problem.outlined(problem.start([list(scene.poses)]))
 
 
 @pytest.fixture(scope="module")
