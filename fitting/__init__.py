@@ -9,8 +9,14 @@ from hoirecon.fitting.body_types import BodyFitConfig as BodyFitConfig
 from hoirecon.fitting.body_types import BodyLine as BodyLine
 from hoirecon.fitting.body_types import BodyLink as BodyLink
 from hoirecon.fitting.body_types import PointTarget as PointTarget
+from hoirecon.fitting.covariance import Covariance as Covariance
+from hoirecon.fitting.covariance import WeakDirection as WeakDirection
 from hoirecon.fitting.fit_config import FitConfig as FitConfig
 from hoirecon.fitting.fit_config import StageConfig as StageConfig
+from hoirecon.fitting.joint_config import JointConfig as JointConfig
+from hoirecon.fitting.joint_fit import fit as fit
+from hoirecon.fitting.joint_person import PersonToFit as PersonToFit
+from hoirecon.fitting.joint_view import JointView as JointView
 from hoirecon.fitting.object_fit import ObjectAlternative as ObjectAlternative
 from hoirecon.fitting.object_fit import ObjectFit as ObjectFit
 from hoirecon.fitting.object_fit import ObjectToFit as ObjectToFit
@@ -22,6 +28,9 @@ from hoirecon.fitting.objective import TermReport as TermReport
 from hoirecon.fitting.objective import gmof as gmof
 from hoirecon.fitting.objective import linearise as linearise
 from hoirecon.fitting.objective import report_term as report_term
+from hoirecon.fitting.report import JointFit as JointFit
+from hoirecon.fitting.report import JointSolution as JointSolution
+from hoirecon.fitting.report import Overlap as Overlap
 from hoirecon.fitting.soft_silhouette import soft_silhouette as soft_silhouette
 from hoirecon.fitting.solver import LMConfig as LMConfig
 from hoirecon.fitting.solver import LMResult as LMResult

@@ -15,22 +15,20 @@ from hoirecon.contact_map import ContactMap
 from hoirecon.data.body.state import FreeParams
 from hoirecon.errors import InputError
 from hoirecon.fitting.body_types import BodyFit
-from hoirecon.fitting.contact_pairs import sample_surface
-from hoirecon.fitting.covariance import Covariance, hypothesis_spread, laplace, split, tangent, weakest
 from hoirecon.fitting.fit_config import FitConfig, StageConfig
-from hoirecon.fitting.hypotheses import set_distance
 from hoirecon.fitting.joint_config import JointConfig
 from hoirecon.fitting.joint_outline import person_region
-from hoirecon.fitting.joint_problem import JointProblem, PersonToFit, make_edges, make_person, together
+from hoirecon.fitting.joint_person import PersonToFit, make_person
+from hoirecon.fitting.joint_problem import JointProblem, make_edges, together
+from hoirecon.fitting.joint_result import make_result
 from hoirecon.fitting.joint_state import NUM_BODY_JOINTS, JointState, limit_step
 from hoirecon.fitting.joint_view import JointView
-from hoirecon.fitting.object_fit import AMBIGUOUS, DEEP_MM, POOR_IOU, SCALE_UNSURE, fit_object, start_rotations
+from hoirecon.fitting.object_fit import fit_object, start_rotations
 from hoirecon.fitting.object_problem import ObjectProblem, prepare
 from hoirecon.fitting.object_types import ObjectFit, ObjectToFit
-from hoirecon.fitting.objective import Quadratic, Term, gmof, linearise, report_term
-from hoirecon.fitting.report import JointFit, JointSolution, Overlap, exact_ious, overlap
+from hoirecon.fitting.objective import Quadratic, Term, gmof, linearise
+from hoirecon.fitting.report import JointFit
 from hoirecon.fitting.solver import LMConfig, levenberg_marquardt
-from hoirecon.fitting.visible import visible_iou
 from hoirecon.mesh import Mesh
 from hoirecon.observation import Observation
 from hoirecon.pose import ObjectPose
@@ -90,7 +88,7 @@ def fit(
     problem = problem.with_surfaces(state)
     state, quad = solve_stages(problem, state)
     seconds["joint"] = time.process_time() - clock
-    return _result(problem, state, quad, fits, dropped, seconds)
+    return make_result(problem, state, quad, fits, dropped, seconds)
 
 
 def _check(
@@ -138,8 +136,9 @@ def prepare_joint(
     edges, verts = make_edges(people, objects, pairs, config, device, dtype)
     persons = tuple(make_person(p, observation, v, device, dtype) for p, v in zip(people, verts, strict=True))
     problem = JointProblem(observation, persons, (), tuple(obj.mesh for obj in objects), tuple(edges), config)
-    if len(persons) == 1 and config.silhouette_weight > 0:  # the mask of several persons is one
-        one = persons[0]
+    one = persons[0]
+    # Landmarks say more than the silhouette, and the mask of several persons is one.
+    if len(persons) == 1 and one.landmarks is None and config.silhouette_weight > 0:
         region = person_region(observation, one.mesh, one.figure.model.v_template)
         problem = replace(problem, people=(replace(one, region=region),))
     if config.body_first:
@@ -271,142 +270,3 @@ def energy(problem: JointProblem, terms: Sequence[Term[JointView]], state: Joint
         rho, _ = gmof(res.r.square().sum(-1), term.robust)
         total = total + term.weight * (res.w.detach() * rho).sum(-1)
     return total
-
-
-def _result(
-    problem: JointProblem,
-    state: JointState,
-    quad: Quadratic,
-    fits: Sequence[ObjectFit],
-    dropped: int,
-    seconds: dict[str, float],
-) -> JointFit:
-    clock = time.process_time()
-    ious = _visible_ious(state)
-    ranked = ranking(quad, ious, problem.config.objects)
-    order = torch.argsort(ranked, stable=True)
-    state, ranked, ious = state.select(order), ranked[order], ious[order]
-    hessian = quad.hessian[order[0]]
-    solutions = [_solution(problem, state, b, float(ranked[b]), ious[b]) for b in range(len(state))]
-    others = _distinct(problem, state)
-    problem = problem.outlined(state)
-    covariance = _covariance(problem, state, hessian, ranked)
-    bodies, objects = problem.posed(state, 0)
-    overlaps = _overlaps(problem, bodies, objects)
-    first = state.select(torch.zeros(1, dtype=torch.long, device=ranked.device))
-    view = problem.view(first)
-    weak = {
-        name: weakest(covariance.of(name), problem.objects[k].diagonal / 2)
-        for k, name in enumerate(state.layout.objects)
-    }
-    gaps = [float(ranked[b] - ranked[0]) for b in others]
-    exact = exact_ious(problem.observation.object_masks, problem.observation.camera, bodies, objects)
-    seconds["report"] = time.process_time() - clock
-    return JointFit(
-        best=solutions[0],
-        alternatives=tuple(solutions[b] for b in others),
-        covariance=covariance,
-        terms={term.name: report_term(term, view) for term in problem.terms(problem.config.whole)},
-        iou_exact=exact,
-        overlaps=overlaps,
-        weakest=weak,
-        landmark_errors_px=tuple(
-            (p.landmark_error_px(p.anchor), p.landmark_error_px(b))
-            for p, b in zip(problem.people, first.bodies, strict=True)
-        ),
-        object_fits=tuple(fits),
-        flags=_flags(problem, solutions[0], covariance, gaps, overlaps, dropped),
-        seconds=seconds,
-    )
-
-
-def _visible_ious(state: JointState) -> Tensor:
-    """(B, K) visible IoU of each object of each hypothesis, before its own bodies."""
-    rows = []
-    for b in range(len(state)):
-        one = state.select(torch.tensor([b], device=state.objects[0].t.device))
-        own = [o.seen_by(replace(o.view, region=o.view.region.row(0))) for o in one.objects]  # type: ignore[attr-defined]
-        rows.append(torch.cat([visible_iou(o) for o in own]))
-    return torch.stack(rows)
-
-
-def ranking(quad: Quadratic, ious: Tensor, config: FitConfig) -> Tensor:
-    """(B,) the objective with penetration capped, and visible IoU as a mild extra; as the object fit ranks."""
-    names = [n for n in quad.terms if n.startswith(("body in object", "object in body"))]
-    deep = sum((quad.terms[n] for n in names), torch.zeros_like(quad.cost))
-    lost = config.rank_iou_weight * (1 - ious).sum(1)
-    return quad.cost - deep + deep.clamp_max(config.rank_penetration_cap) + lost
-
-
-def _solution(problem: JointProblem, state: JointState, index: int, value: float, ious: Tensor) -> JointSolution:
-    row = torch.tensor([index], device=ious.device)
-    bodies = []
-    for person, body, free in zip(problem.people, state.bodies, state.layout.free, strict=True):
-        given = person.given.body
-        if free.size == 0:
-            bodies.append(given)
-            continue
-        own = body.select(row)
-        out = own.forward(person.figure.model)
-        verts, joints = (x[0].detach().cpu().double().numpy() for x in (out.verts, out.joints))
-        bodies.append(SceneBody(person.params(own), verts, given.faces, joints))
-    return JointSolution(tuple(bodies), tuple(problem.poses(state, index)), value, tuple(ious.tolist()))
-
-
-def _distinct(problem: JointProblem, state: JointState) -> list[int]:
-    """Hypotheses in which some object is really elsewhere than in any better one, best first."""
-    kept = [0]
-    far = problem.config.objects.ambiguous_distance
-    placed = [o.place(p.probe) for o, p in zip(state.objects, problem.objects, strict=True)]
-    for b in range(1, len(state)):
-        apart = torch.stack([set_distance(x[b], x[kept]) for x in placed])  # (K, kept)
-        if float(apart.amax(0).min()) > far:
-            kept.append(b)
-    return kept[1:]
-
-
-def _covariance(problem: JointProblem, state: JointState, hessian: Tensor, ranked: Tensor) -> Covariance:
-    matrix = laplace(hessian)
-    values = ranked.detach().double().cpu().numpy()
-    heat = problem.config.spread_temperature
-    spread = {
-        name: hypothesis_spread(tangent(o.R, o.t, o.log_s), values, heat)
-        for name, o in zip(state.layout.objects, state.objects, strict=True)
-    }
-    return Covariance(matrix, split(matrix, state.layout.columns), spread)
-
-
-def _overlaps(problem: JointProblem, bodies: list[Mesh], objects: list[Mesh]) -> tuple[Overlap, ...]:
-    found = []
-    for i, skin in enumerate(bodies):
-        for k, thing in enumerate(objects):
-            low = np.maximum(skin.verts.min(0), thing.verts.min(0))
-            if np.all(low < np.minimum(skin.verts.max(0), thing.verts.max(0))):
-                samples = sample_surface(thing, 2000, problem.config.objects.seed).interpolate(thing.verts)
-                found.append(overlap(i, k, skin, thing, samples))
-    return tuple(found)
-
-
-def _flags(
-    problem: JointProblem,
-    best: JointSolution,
-    covariance: Covariance,
-    gaps: list[float],
-    overlaps: tuple[Overlap, ...],
-    dropped: int,
-) -> tuple[str, ...]:
-    touched = {edge.obj for edge in problem.edges}
-    names = list(covariance.spread)
-    unsure = any(
-        p.scale_prior[1] > 2e-3 and np.sqrt(covariance.blocks[n][6, 6]) > SCALE_UNSURE * p.scale_prior[1]
-        for n, p in zip(names, problem.objects, strict=True)
-    )
-    found = {
-        AMBIGUOUS: any(gap < problem.config.objects.ambiguous_energy for gap in gaps),
-        "no contact": len(touched) < len(problem.objects),
-        "scale set by prior": unsure or len(touched) < len(problem.objects),
-        "covers the mask poorly": min(best.iou_visible) < POOR_IOU,
-        "penetrates the body": any(o.depth_mm > DEEP_MM for o in overlaps),
-        "starts dropped": dropped > 0,
-    }
-    return tuple(flag for flag, is_set in found.items() if is_set)

@@ -12,136 +12,28 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from hoirecon.arrays import FloatArray
-from hoirecon.body_params import BodyParams
 from hoirecon.contact_map import ContactMap
-from hoirecon.data.body.jacobian import BodyPoints, points_of_landmarks, points_of_verts
-from hoirecon.data.body.landmarks import body_landmarks
 from hoirecon.data.body.model import BodyModel
-from hoirecon.data.body.state import BodyState, FreeParams
-from hoirecon.errors import InputError
-from hoirecon.fitting.body_evidence import gather_evidence
-from hoirecon.fitting.body_fit import stature_of
-from hoirecon.fitting.body_terms import BodyView, JointLimits, Landmarks2D
-from hoirecon.fitting.body_types import BodyFit, BodyFitConfig
+from hoirecon.data.body.state import FreeParams
 from hoirecon.fitting.contact_pairs import body_contact_points, object_contact_points
 from hoirecon.fitting.contour import Region, make_region
 from hoirecon.fitting.fit_config import StageConfig
 from hoirecon.fitting.joint_config import JointConfig
-from hoirecon.fitting.joint_outline import BodyOnMask, MaskOnBody, outline_points
+from hoirecon.fitting.joint_person import Person, PersonToFit, model_of
 from hoirecon.fitting.joint_state import FIXED, NUM_BODY_JOINTS, JointState, Layout, RegionStack, chain_joints
-from hoirecon.fitting.joint_terms import BodyInObject, Contact, ObjectInBody, OnBody, OnObject, PoseAnchor
-from hoirecon.fitting.joint_view import Figure, JointView, with_shape
+from hoirecon.fitting.joint_terms import BodyInObject, Contact, ObjectInBody, OnObject
+from hoirecon.fitting.joint_view import Figure, JointView
 from hoirecon.fitting.object_problem import ObjectProblem
 from hoirecon.fitting.object_state import ObjectState
 from hoirecon.fitting.object_terms import DepthPrior, ScalePrior
 from hoirecon.fitting.object_types import ObjectToFit
 from hoirecon.fitting.objective import Term
-from hoirecon.fitting.pose_prior import PosePrior, pose_prior
 from hoirecon.mesh import Mesh
-from hoirecon.observation import Keypoints, Observation
+from hoirecon.observation import Observation
 from hoirecon.pose import ObjectPose
-from hoirecon.scene import SceneBody
 
 NEAR_OBJECT = 0.2
 """Skin within this of an object, in any hypothesis, is asked for penetration, metres."""
-
-
-@dataclass(frozen=True)
-class PersonToFit:
-    """A posed body and what is known about it beyond its pose."""
-
-    body: SceneBody
-    """Where it is thought to be, camera frame."""
-    keypoints: Keypoints | None = None
-    """Landmarks in the image; without, the body is held by its anchor alone."""
-    model: BodyModel | None = None
-    """The body model; None: the free body."""
-    config: BodyFitConfig = BodyFitConfig()  # noqa: RUF009  (frozen)
-    """Noise of the landmarks."""
-    name: str = "person"
-    """What to call it in results; several persons are numbered."""
-
-    @classmethod
-    def of(cls, body: PersonToFit | BodyFit | SceneBody) -> PersonToFit:
-        """From a fitted body, with its landmarks, or from a bare posed one."""
-        if isinstance(body, BodyFit):
-            basis = body.evidence
-            return cls(body.body, basis.keypoints, basis.model, basis.config)
-        if isinstance(body, SceneBody):
-            return cls(body)
-        return body
-
-
-@dataclass(frozen=True)
-class Person:
-    """A person, ready for the terms."""
-
-    given: PersonToFit
-    figure: Figure
-    anchor: BodyState
-    """As it came in, a batch of one."""
-    start: BodyState
-    """Where the joint stages begin: as it came in, or moved to its own landmarks."""
-    landmarks: Landmarks2D | None
-    prior: PosePrior
-    sigma_px: float
-    """Noise of landmarks and of the mask's contour, pixels: a fraction of the person's height."""
-    bare: BodyPoints
-    """Landmarks and contact points, without the outline's."""
-    region: Region | None = None
-    """Round the person's mask; None: no silhouette."""
-
-    def outlined(self, body: BodyState) -> Person:
-        """The person with the outline's points taken from a body of a batch of one; itself without a region."""
-        if self.region is None:
-            return self
-        model = self.figure.model
-        points = self.bare + outline_points(model, body.forward(model).verts[0].detach(), self.region)
-        return replace(self, figure=replace(self.figure, points=points))
-
-    def silhouette(self, weight: float) -> list[Term[BodyView]]:
-        """Outline and mask of the person, both ways."""
-        first, last = len(self.bare), len(self.figure.points)
-        if self.region is None or weight == 0 or first == last:
-            return []
-        sigma = self.sigma_px / self.region.px_per_cell
-        places = slice(first, last)
-        return [BodyOnMask(places, self.region, sigma, weight), MaskOnBody(places, self.region, sigma, weight)]
-
-    def terms(self, index: int, label: str, config: JointConfig) -> list[Term[JointView]]:
-        """What holds the body to its evidence: landmarks, joint ranges, the body that came in."""
-        limits = JointLimits(self.prior, np.deg2rad(self.given.config.limit_sigma_deg))
-        own: list[Term[BodyView]] = [limits] if self.landmarks is None else [self.landmarks, limits]
-        own += self.silhouette(config.silhouette_weight)
-        anchor = PoseAnchor(index, self.anchor, config.anchor, config.anchor_transl, name="pose anchor" + label)
-        return [*(OnBody(term, index, label) for term in own), anchor]
-
-    def landmark_error_px(self, body: BodyState) -> float:
-        """Median distance of used landmarks from their reprojection, pixels; NaN without landmarks."""
-        if self.landmarks is None:
-            return float("nan")
-        from hoirecon.data.body.jacobian import points_at
-        from hoirecon.fitting.body_terms import project
-
-        seen = self.landmarks.trust > 0
-        pixels, _ = project(points_at(self.figure.points, body)[0, : len(seen)], self.landmarks.K)
-        return float((pixels - self.landmarks.xy).norm(dim=1)[seen].median())
-
-    @property
-    def mesh(self) -> Mesh:
-        """The body at its start, camera frame."""
-        return self.posed(self.start)
-
-    def posed(self, body: BodyState) -> Mesh:
-        """A body of a batch of one as a mesh, camera frame."""
-        if body is self.anchor:
-            return self.given.body.mesh
-        verts = body.forward(self.figure.model).verts[0].detach().cpu().double().numpy()
-        return Mesh(verts, self.given.body.faces, name="body")
-
-    def params(self, body: BodyState) -> BodyParams:
-        """Parameters of a body of a batch of one, with the shape that came in."""
-        return body.to_params(self.given.body.topology)[0].replace(betas=self.given.body.params.betas)
 
 
 @dataclass(frozen=True)
@@ -158,67 +50,6 @@ class Edge:
     obj_weight: Tensor
     joints: tuple[int, ...]
     """Joints whose skin touches."""
-
-
-def make_person(
-    given: PersonToFit, observation: Observation, verts: Sequence[int], device: torch.device | str, dtype: torch.dtype
-) -> Person:
-    """Prepare one person; contact vertices follow the landmarks among its prepared points."""
-    model = model_of(given).to(device, dtype)
-    start = BodyState.from_params(model, given.body.params)
-    shaped = with_shape(model, start.betas[0])
-    points = points_of_verts(shaped, np.asarray(verts, dtype=np.int64))
-    landmarks, prior = None, pose_prior().to(shaped.v_template)
-    sigma_px = given.config.sigma_2d * _height_px(given, observation, model)
-    if given.keypoints is not None:
-        points = points_of_landmarks(shaped, body_landmarks(model, given.keypoints.layout)) + points
-        landmarks = _landmarks(given, observation, model, shaped.v_template, sigma_px)
-    still = BodyState(start.rotations, start.betas[:, :1] * 0, start.transl)
-    figure = Figure(shaped, points, prior.twist_axis, torch.zeros(0, dtype=torch.long, device=model.device))
-    return Person(given, figure, still, still, landmarks, prior, sigma_px, points)
-
-
-def model_of(given: PersonToFit) -> BodyModel:
-    """The body model of a person.
-
-    Raises:
-        InputError: the model has another topology than the body.
-    """
-    if given.model is None:
-        from hoirecon.data.body.files import load_body
-
-        model = load_body()
-    else:
-        model = given.model
-    if model.topology != given.body.topology:
-        raise InputError(
-            f"the body of {given.name} is '{given.body.topology}', but its model is '{model.topology}': give the model "
-            f"that posed it, PersonToFit(body, model=...)"
-        )
-    return model
-
-
-def _height_px(given: PersonToFit, observation: Observation, model: BodyModel) -> float:
-    """Height in pixels of the person's stature at its depth."""
-    mean, per_beta = stature_of(model)
-    betas = torch.as_tensor(given.body.params.betas.copy())[None].to(per_beta)
-    stature = mean + float(model.full_betas(betas)[0] @ per_beta)
-    return observation.camera.focal[1] * stature / float(given.body.joints[0, 2])
-
-
-def _landmarks(
-    given: PersonToFit, observation: Observation, model: BodyModel, like: Tensor, sigma_px: float
-) -> Landmarks2D:
-    """The landmarks' term, with the noise of the body fit (a fraction of the person's height in pixels)."""
-    assert given.keypoints is not None
-    camera, config = observation.camera, given.config
-    evidence = gather_evidence(given.keypoints, camera, model, config)
-
-    def tensor(value: FloatArray) -> Tensor:
-        return torch.as_tensor(np.array(value)).to(like)
-
-    values = (tensor(evidence.xy), tensor(evidence.trust_2d), tensor(evidence.noise), tensor(camera.K))
-    return Landmarks2D(*values, sigma_px, config.robust_2d)
 
 
 @dataclass(frozen=True)

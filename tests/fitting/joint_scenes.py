@@ -14,7 +14,8 @@ from hoirecon.contact_map import ContactMap
 from hoirecon.data.body import BodyModel, body_landmarks, load_body
 from hoirecon.fitting.joint_config import JointConfig
 from hoirecon.fitting.joint_fit import prepare_joint
-from hoirecon.fitting.joint_problem import JointProblem, PersonToFit
+from hoirecon.fitting.joint_person import PersonToFit
+from hoirecon.fitting.joint_problem import JointProblem
 from hoirecon.fitting.object_types import ObjectToFit
 from hoirecon.mesh import Mesh
 from hoirecon.observation import Keypoints, Observation

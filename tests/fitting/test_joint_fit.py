@@ -14,7 +14,7 @@ from hoirecon.errors import InputError
 from hoirecon.fitting.fit_config import FitConfig, StageConfig
 from hoirecon.fitting.joint_config import JointConfig
 from hoirecon.fitting.joint_fit import finite_ones, fit, hypotheses, solve_stages, solve_terms
-from hoirecon.fitting.joint_problem import PersonToFit
+from hoirecon.fitting.joint_person import PersonToFit
 from hoirecon.fitting.joint_state import JointState
 from hoirecon.fitting.joint_terms import OnObject, SamePose, SteadyPose
 from hoirecon.fitting.joint_view import JointView

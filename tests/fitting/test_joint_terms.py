@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hoirecon.data.body.state import BodyState
 from hoirecon.fitting.joint_fit import energy
+from hoirecon.fitting.joint_outline import person_region
 from hoirecon.fitting.joint_problem import JointProblem
 from hoirecon.fitting.joint_state import FIXED, JointState, chain_joints, limit_step
 from hoirecon.fitting.joint_terms import GroundSupport, OnBody, PoseAnchor, SamePose, SteadyPose
@@ -33,8 +34,11 @@ def scene() -> JointScene:
 
 @pytest.fixture(scope="module")
 def problem(scene: JointScene) -> JointProblem:
+    """With landmarks AND silhouette, which a fit would not use together."""
     problem = scene.problem()
-    return problem.outlined(problem.start([list(scene.poses)]))
+    person = problem.people[0]
+    region = person_region(scene.observation, person.mesh, person.start.transl)
+    return replace(problem, people=(replace(person, region=region).outlined(person.start),))
 
 
 @pytest.fixture(scope="module")
