@@ -18,6 +18,7 @@ from hoirecon.fitting.baselines.phosa_style import fit_phosa_style as fit_phosa_
 from hoirecon.fitting.baselines.pico_style import PicoConfig as PicoConfig
 from hoirecon.fitting.baselines.pico_style import fit_pico_style as fit_pico_style
 from hoirecon.fitting.baselines.procrustes import fit_procrustes as fit_procrustes
+from hoirecon.fitting.baselines.settings import RESTATED as RESTATED
 from hoirecon.fitting.baselines.types import Baseline as Baseline
 from hoirecon.fitting.baselines.types import BaselineProblem as BaselineProblem
 from hoirecon.fitting.baselines.types import BaselineResult as BaselineResult
@@ -29,9 +30,7 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
         "mask-depth": fit_mask_depth,
         "icp": fit_icp,
         "procrustes": fit_procrustes,
-        "interactvlm-style": fit_interactvlm_style,
-        "phosa-style": fit_phosa_style,
-        "pico-style": fit_pico_style,
+        **RESTATED,
     }
 )
-"""Every baseline in its published settings, by name."""
+"""Every baseline by name; what the names of restated methods mean stands in ``settings``."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from hoirecon.arrays import BoolArray, FloatArray, as_floats
 from hoirecon.camera import Camera
@@ -78,7 +79,7 @@ class BaselineResult:
 
 
 Baseline = Callable[[BaselineProblem], BaselineResult]
-"""A baseline in its published settings."""
+"""A baseline in some settings."""
 
 
 def baseline_problem(
@@ -94,17 +95,31 @@ def baseline_problem(
         contact[0].check_on(body_mesh_cam.topology, len(body_mesh_cam.verts), "the body")
         contact[1].check_on(obj.mesh.topology, len(obj.mesh.verts), obj.name)
     mask = observation.object_masks[index]
+    on_body, on_object = _touching(body_mesh_cam, obj.mesh, contact, correspondences)
     return BaselineProblem(
         camera=observation.camera,
         object_mask=mask,
         person_mask=np.zeros_like(mask) if observation.person_mask is None else observation.person_mask,
         body=body_mesh_cam,
         mesh=obj.mesh,
-        body_contact=np.zeros(len(body_mesh_cam.verts)) if contact is None else contact[0].probability,
-        object_contact=np.zeros(len(obj.mesh.verts)) if contact is None else contact[1].probability,
+        body_contact=on_body,
+        object_contact=on_object,
         correspondences=correspondences,
         scale_prior=obj.size_prior,
     )
+
+
+def _touching(
+    body: Mesh, mesh: Mesh, contact: tuple[ContactMap, ContactMap] | None, pairs: tuple[FloatArray, FloatArray] | None
+) -> tuple[FloatArray, FloatArray]:
+    """Contact probabilities on body and object; from the ends of the correspondences if only those are known."""
+    if contact is not None:
+        return contact[0].probability, contact[1].probability
+    touched = np.zeros(len(body.verts)), np.zeros(len(mesh.verts))
+    if pairs is not None:
+        for probability, verts, ends in zip(touched, (body.verts, mesh.verts), pairs, strict=True):
+            probability[cKDTree(verts).query(np.asarray(ends))[1]] = 1.0
+    return touched
 
 
 def timed(place: Callable[[], tuple[ObjectPose, int]]) -> BaselineResult:
