@@ -12,7 +12,7 @@ from hoirecon.body_params import BodyParams
 from hoirecon.camera import Camera
 from hoirecon.contact_map import ContactMap
 from hoirecon.data.body import BodyModel
-from hoirecon.data.closedworld.building import Placed, attempt, judge
+from hoirecon.data.closedworld.building import DEEPEST_M, Placed, attempt, judge
 from hoirecon.data.closedworld.posing import body_model
 from hoirecon.data.closedworld.rays import Solid
 from hoirecon.data.closedworld.recipes import Recipe, Split, recipe_of, split_of_seed
@@ -193,6 +193,9 @@ def _seen(
     on_body, on_object = placed.distance(placed.figure.verts), person.signed_distance(thing.mesh.verts)
     if recipe.touching and min((on_body < BAND_M).sum(), (on_object < BAND_M).sum()) < 4:
         return None
+    hidden = 1 - visible.sum() / np.isfinite(near).sum()
+    if hidden > MOST_OCCLUDED or min(on_body.min(), on_object.min()) <= -DEEPEST_M:
+        return None  # what the smaller picture and the samples on the surfaces let through
     return ClosedWorldScene(
         seed, split, recipe.interaction, placed.thing.id, camera, params, verts, mesh, pose, visible, np.isfinite(near),
         np.isfinite(far) & ~visible, np.minimum(near, far), on_body, on_object,

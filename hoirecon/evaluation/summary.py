@@ -31,8 +31,8 @@ WORST: Mapping[str, Any] = {
 
 MEDIANS = ("rotation_deg", "translation_cm", "abs_log_scale", "adds_cm", "iou_visible", "iou_full", "contact_precision",
            "contact_recall", "contact_f1", "touching_given_cm", "touching_cm", "penetration_cm3")  # fmt: skip
-OCCLUSION = (("<=0.15", 0.0, 0.15), ("0.15-0.30", 0.15, 0.30), (">0.30", 0.30, 1.01))
-"""Names and limits of the groups by hidden share."""
+OCCLUSION = (("<=0.15", -1.0, 0.15), ("0.15-0.30", 0.15, 0.30), (">0.30", 0.30, 1.01))
+"""Names and limits of the groups by hidden share, of scenes with contact."""
 CLOSE_CM, VERY_CLOSE_CM = 5.0, 2.5
 """Chamfer distances that count as success."""
 
@@ -45,9 +45,9 @@ def summary(rows: Sequence[Mapping[str, Any]], oracle: Sequence[Mapping[str, Any
         oracle: rows of the method that starts at the truth, on the same scenes, for ``oracle_gap``.
     """
     depth = _values(rows, "penetration_mm")
-    groups = {name: [r for r in rows if low < r["occluded"] <= high or (low == 0 and r["occluded"] <= 0)]
-              for name, low, high in OCCLUSION}  # fmt: skip
     touching = [r for r in rows if r["interaction"] != "no_contact"]
+    apart = [r for r in rows if r["interaction"] == "no_contact"]
+    groups = {name: [r for r in touching if low < r["occluded"] <= high] for name, low, high in OCCLUSION}
     return {
         "n": len(rows),
         "n_failed": sum(r["failed"] is not None for r in rows),
@@ -59,6 +59,7 @@ def summary(rows: Sequence[Mapping[str, Any]], oracle: Sequence[Mapping[str, Any
                         "p90": _quantile(_values(rows, "cpu_seconds"), 0.9)},
         "by_occlusion": {name: _chamfer(group) | {"n": len(group)} for name, group in groups.items() if group},
         "with_contact": _chamfer(touching) | {"n": len(touching)} if touching else None,
+        "without_contact": _chamfer(apart) | {"n": len(apart)} if apart else None,
         "oracle_gap": _gap(rows, oracle),
         "ambiguous": _ambiguous(rows),
     }  # fmt: skip

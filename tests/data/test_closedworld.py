@@ -23,7 +23,7 @@ from hoirecon.data.closedworld.noise import patchy, wobbled
 from hoirecon.data.closedworld.posing import Figure, Reach, body_model, palm_of, rotation
 from hoirecon.data.closedworld.rays import Solid
 from hoirecon.data.closedworld.recipes import recipe_of
-from hoirecon.data.closedworld.scene import BAND_M
+from hoirecon.data.closedworld.scene import BAND_M, MOST_OCCLUDED
 from hoirecon.data.closedworld.storage import pack, unpack
 from hoirecon.data.objects import load_object
 from hoirecon.errors import InputError
@@ -211,7 +211,7 @@ def test_every_recipe_gives_a_scene() -> None:
     for seed in [*range(len(RECIPES["tune"])), *range(1000, 1000 + len(RECIPES["report"]))]:
         made = make_scene(seed)
         assert min(made.body_distance.min(), made.object_distance.min()) > -DEEPEST_M
-        assert made.occluded <= 0.75
+        assert made.occluded <= MOST_OCCLUDED
         assert made.redrawn < 40
 
 
