@@ -39,7 +39,7 @@ class JointConfig:
     by about 5 degrees, 2 for arms whose depth was guessed from a photograph."""
     anchor_transl: tuple[float, float, float] = (0.02, 0.02, 0.02)
     """How far off the place of the given body may be, one sigma across, down and along the camera's axis, metres."""
-    silhouette_weight: float = 3.0
+    silhouette_weight: float = 5.0
     """Effective number of measurements of the person's silhouette, each way, for a body without landmarks (beside them
     it gained nothing); 0 leaves it out. One person only."""
     penetration_sigma: float = 0.005

@@ -11,6 +11,7 @@ import torch
 from hoirecon.contact_map import ContactMap
 from hoirecon.data.body import load_body
 from hoirecon.errors import InputError
+from hoirecon.fitting.body_types import BodyEvidence, BodyFit, BodyFitConfig
 from hoirecon.fitting.fit_config import FitConfig, StageConfig
 from hoirecon.fitting.joint_config import JointConfig
 from hoirecon.fitting.joint_fit import finite_ones, fit, hypotheses, solve_stages, solve_terms
@@ -72,6 +73,7 @@ def test_from_scratch_in_one_call(scene: JointScene, quick: JointConfig) -> None
     assert len(result.object_fits) == 1
     assert set(result.seconds) == {"objects", "joint", "report"}
     assert np.isnan(result.landmark_errors_px[0]).all()
+    assert {"body on mask", "mask on body"} <= set(result.terms)  # its silhouette holds it instead of landmarks
     assert result.best.iou_visible[0] > 0.8
     assert result.best.energy <= min((a.energy for a in result.alternatives), default=np.inf)
     again = fit(scene.observation, body, scene.objects, [scene.contacts[0, 0]], config)
@@ -166,6 +168,18 @@ def test_a_term_of_one_s_own_pulls(scene: JointScene, quick: JointConfig) -> Non
     ]  # fmt: skip
     assert calls[1].best.poses[0].t[1] < calls[0].best.poses[0].t[1] - 0.03
     assert "higher" in calls[1].terms
+
+
+def test_a_fitted_body_brings_its_landmarks_model_and_noise(scene: JointScene) -> None:
+    person = scene.people[0]
+    assert person.keypoints is not None
+    assert person.model is not None
+    basis = BodyEvidence(person.keypoints, scene.observation.camera, person.model, BodyFitConfig(sigma_2d=0.02))
+    fitted = PersonToFit.of(BodyFit(person.body.params, person.body, 0.0, 300.0, basis))
+    assert (fitted.keypoints, fitted.model, fitted.config.sigma_2d) == (person.keypoints, person.model, 0.02)
+    bare = PersonToFit.of(person.body)
+    assert (bare.keypoints, bare.model) == (None, None)
+    assert PersonToFit.of(bare) is bare
 
 
 def test_hypotheses_swap_one_object_at_a_time() -> None:
