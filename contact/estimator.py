@@ -467,7 +467,7 @@ class InteractVLM:
             SOURCE,
             label=query.label,
             answer=found.text,
-            named_parts=named_parts(found.text, tuple(parts.names)) if parts else (),
+            named_parts=named_parts(found.text, tuple(parts.names)) or named_parts(found.text) if parts else (),
             notes=notes,
             parts={name: parts.verts_of(name) for name in parts.names} if parts else {},
             view_masks=masks,

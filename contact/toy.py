@@ -159,7 +159,7 @@ def teach_answers(model: InteractVLM, said: Mapping[Query, str]) -> None:
     for query, text in said.items():
         role = ROLE_OF_KIND[query.kind]
         text = text.replace("{token}", model.network.config.tokens.word_of(role))
-        ids = [*model.tokenizer.encode(f" {text}", bos=False), model.tokenizer.eos_id]
+        ids = [*model.tokenizer.encode(text, bos=False), model.tokenizer.eos_id]
         states.append(_states_on_the_way(model, query, ids))
         targets += ids
     way = torch.cat(states).double()

@@ -164,7 +164,7 @@ class Looker:
 
     def _answer_ids(self, text: str) -> list[int]:
         """Ids of an answer as training has them, its end included."""
-        return [*self.tokenizer.encode(f" {text}", bos=False), self.tokenizer.eos_id]
+        return [*self.tokenizer.encode(text.strip(), bos=False), self.tokenizer.eos_id]  # the space comes with "▁"
 
     def _encode(self, cuts: dict[str, _Cut]) -> dict[str, Look]:
         if not cuts:

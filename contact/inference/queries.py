@@ -51,6 +51,8 @@ def meshes_of(labels: Sequence[str], meshes: Mapping[str, Any] | Sequence[Any] |
         if unknown := [name for name in meshes if name not in labels]:
             raise InputError(f"there is a mesh of '{unknown[0]}', which is not among the objects {list(labels)}")
         return [meshes.get(label) for label in labels]
+    if not isinstance(meshes, Sequence):
+        raise InputError("meshes are given by object name, or as a list in the order of the names")
     if len(meshes) != len(labels):
         raise InputError(f"{len(labels)} objects need as many meshes (or None in their place), got {len(meshes)}")
     return list(meshes)
