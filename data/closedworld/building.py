@@ -9,6 +9,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from hoirecon.arrays import FloatArray, IntArray
+from hoirecon.data.body.skeleton import joint_index
 from hoirecon.data.closedworld.posing import Distance, Figure, Reach, body_model, hand_verts
 from hoirecon.data.closedworld.rays import Solid
 from hoirecon.data.closedworld.recipes import Grip, Recipe, Spot
@@ -21,6 +22,10 @@ TOUCH_M = 0.008
 """Each part that is said to touch must come this near, metres."""
 APART_M = 0.05
 """Scenes without contact keep at least this distance, metres."""
+FOREARM_M = 0.03
+"""Radius of a forearm that must not run through head or trunk, metres."""
+CORE_M = {("head", 0.09): 0.09, ("spine1", -0.02): 0.08, ("spine2", 0.0): 0.09, ("spine3", 0.0): 0.09}
+"""Balls inside head and trunk: (joint, height above it) -> radius, metres."""
 SINK_M = 0.002
 """How far a palm may sink in when it is laid on, metres."""
 SIZE_SPREAD = 0.05
@@ -57,13 +62,15 @@ class Verdict:
     nearest_m: float
     """Distance of body and object."""
     expects_contact: bool
+    arms_clear: bool
+    """Whether no forearm runs through head or trunk."""
 
     @property
     def holds(self) -> bool:
         """Whether it can serve as truth."""
         if not self.expects_contact:
             return self.nearest_m > APART_M
-        return self.deepest_m < DEEPEST_M and self.farthest_touch_m < TOUCH_M
+        return self.arms_clear and self.deepest_m < DEEPEST_M and self.farthest_touch_m < TOUCH_M
 
 
 def solid_of(mesh: Mesh) -> Solid:
@@ -240,4 +247,19 @@ def judge(placed: Placed) -> Verdict:
     to_body = Solid(Mesh(verts, body_model().faces)).signed_distance(_near_samples(placed, verts, 1500))
     far = [float(to_object[_part_verts(name)].min()) for name in placed.recipe.touching]
     nearest = float(min(to_object.min(), to_body.min(initial=np.inf)))
-    return Verdict(-nearest, max(far, default=-np.inf), nearest, bool(placed.recipe.touching))
+    return Verdict(-nearest, max(far, default=-np.inf), nearest, bool(placed.recipe.touching),
+                   arms_clear(placed.figure))  # fmt: skip
+
+
+def arms_clear(figure: Figure) -> bool:
+    """Whether both forearms keep out of the balls inside head and trunk."""
+    shares = np.linspace(0, 1, 9)[:, None]
+    for side in ("left", "right"):
+        elbow, wrist = (figure.frame(joint_index(f"{side}_{n}"))[1] for n in ("elbow", "wrist"))
+        line = (1 - shares) * elbow + shares * wrist
+        for (name, height), radius in CORE_M.items():
+            R, t = figure.frame(joint_index(name))
+            centre = t + R @ np.array([0.0, height, 0.02])
+            if np.linalg.norm(line - centre, axis=1).min() < radius + FOREARM_M:
+                return False
+    return True

@@ -314,3 +314,12 @@ def test_noise_is_repeatable_and_differs_by_seed(scene: ClosedWorldScene) -> Non
     assert np.array_equal(a.observation.object_masks[0], b.observation.object_masks[0])
     assert np.array_equal(a.body.verts, b.body.verts)
     assert not np.array_equal(a.body.verts, c.body.verts)
+
+
+def test_a_forearm_through_the_head_is_noticed() -> None:
+    from hoirecon.data.closedworld.building import arms_clear
+
+    figure = Figure.drawn("stand", np.random.default_rng(7))
+    assert arms_clear(figure)
+    figure.reach("right", Reach(figure.frame(15)[1] + [0.12, 0.1, 0.0], np.array([1.0, 0.0, 0.0])))
+    assert not arms_clear(figure)
