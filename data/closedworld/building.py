@@ -24,7 +24,13 @@ APART_M = 0.05
 """Scenes without contact keep at least this distance, metres."""
 FOREARM_M = 0.03
 """Radius of a forearm that must not run through head or trunk, metres."""
-CORE_M = {("head", 0.09): 0.09, ("spine1", -0.02): 0.08, ("spine2", 0.0): 0.09, ("spine3", 0.0): 0.09}
+CORE_M = {
+    ("head", 0.09): 0.09,
+    ("neck", 0.04): 0.06,
+    ("spine1", -0.02): 0.08,
+    ("spine2", 0.0): 0.09,
+    ("spine3", 0.0): 0.09,
+}
 """Balls inside head and trunk: (joint, height above it) -> radius, metres."""
 SINK_M = 0.002
 """How far a palm may sink in when it is laid on, metres."""

@@ -170,7 +170,7 @@ class Figure:
             R3 = R2 @ rotation(x[4:7])
             at = start + R1 @ upper + R2 @ lower + R3 @ palm.point
             miss = 0.0 if goal.across is None else 0.8 * float((R3 @ palm.fingers) @ goal.across)
-            elbow_in = 2.0 * min(g * float((start + R1 @ upper)[0]) - 0.16, 0.0)  # elbows stay out of the ribs
+            elbow_in = 8.0 * min(g * float((start + R1 @ upper)[0]) - 0.16, 0.0)  # elbows stay out of the ribs
             stay = [*(0.1 * (x[:3] - x0[:3])), 0.05 * (x[3] - 0.8), 0.12 * x[4], 0.4 * x[5], 0.25 * x[6]]
             return np.array([*((at - goal.point) * 30), *(-R3[:, 1] - goal.facing), miss, elbow_in, *stay])
 
