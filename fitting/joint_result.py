@@ -167,7 +167,7 @@ def _flags(
         for n, p in zip(names, problem.objects, strict=True)
     )
     found = {
-        AMBIGUOUS: any(gap < problem.config.objects.ambiguous_energy for gap in gaps),
+        AMBIGUOUS: any(gap < problem.config.ambiguous_energy for gap in gaps),
         "no contact": len(touched) < len(problem.objects),
         "scale set by prior": unsure or len(touched) < len(problem.objects),
         "covers the mask poorly": min(best.iou_visible) < POOR_IOU,
