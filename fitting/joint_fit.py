@@ -66,7 +66,7 @@ def fit(
             the body, index of the object) to them.
         config: settings; a :class:`FitConfig` sets the first stage alone.
         terms: terms of your own, added to the joint stages.
-        starts: hypotheses to start from, each with one pose per object; the first stage is then left out.
+        starts: hypotheses to start from, best first, each with one pose per object; the first stage is then left out.
         device: where to compute.
         dtype: of the computation; results are float64.
 

@@ -46,7 +46,9 @@ def make_result(
     clock = time.process_time()
     ious = _visible_ious(state)
     ranked = ranking(quad, ious, problem.config.objects)
-    order = torch.argsort(ranked, stable=True)
+    favoured = torch.zeros_like(ranked)
+    favoured[0] = problem.config.first_choice
+    order = torch.argsort(ranked - favoured, stable=True)
     state, ranked, ious = state.select(order), ranked[order], ious[order]
     hessian = quad.hessian[order[0]]
     solutions = [_solution(problem, state, b, float(ranked[b]), ious[b]) for b in range(len(state))]

@@ -57,7 +57,8 @@ class JointFit:
 
     best: JointSolution
     alternatives: tuple[JointSolution, ...]
-    """Other distinct hypotheses after the same stages, best first."""
+    """Other distinct hypotheses after the same stages, best first. One of them may have a slightly lower energy than
+    :attr:`best`: see :attr:`~hoirecon.fitting.joint_config.JointConfig.first_choice`."""
     covariance: Covariance
     """Of :attr:`best`, by block name."""
     terms: dict[str, TermReport[Any]]
