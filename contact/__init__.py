@@ -9,8 +9,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from hoirecon.contact.geometric import GeometricConfig as GeometricConfig
-from hoirecon.contact.geometric import GeometricContact as GeometricContact
 from hoirecon.contact.protocols import ContactEstimate as ContactEstimate
 from hoirecon.contact.protocols import ContactEstimator as ContactEstimator
 from hoirecon.contact.protocols import ContactObject as ContactObject
@@ -21,6 +19,8 @@ from hoirecon.contact.results import JointContact as JointContact
 if TYPE_CHECKING:
     from hoirecon.contact.estimator import EstimatorConfig as EstimatorConfig
     from hoirecon.contact.estimator import InteractVLM as InteractVLM
+    from hoirecon.contact.geometric import GeometricConfig as GeometricConfig
+    from hoirecon.contact.geometric import GeometricContact as GeometricContact
     from hoirecon.contact.inference.queries import Query as Query
     from hoirecon.contact.transfer import TransferMatrix as TransferMatrix
     from hoirecon.contact.transfer import transfer_by_surface as transfer_by_surface
@@ -41,8 +41,10 @@ __all__ = [
     "transfer_by_surface",
 ]
 
-# Loaded when asked for: they need torch and more, and the geometric estimator does not.
+# Loaded when asked for: they need torch and more, and those who only handle results do not.
 _LAZY = {
+    "GeometricConfig": "hoirecon.contact.geometric",
+    "GeometricContact": "hoirecon.contact.geometric",
     "EstimatorConfig": "hoirecon.contact.estimator",
     "InteractVLM": "hoirecon.contact.estimator",
     "Query": "hoirecon.contact.inference.queries",

@@ -245,9 +245,19 @@ class InteractVLM:
         query = Query("object", image, label, mesh=mesh, person=person, question=question)
         return _on_surface(self.ask([query], view_masks=view_masks)[0])
 
-    def affordance(self, image: Any, label: str, mesh: Any, *, person: Any = None) -> ContactMap:
+    def affordance(
+        self,
+        image: Any,
+        label: str,
+        mesh: Any,
+        *,
+        person: Any = None,
+        question: str | None = None,
+        view_masks: bool = False,
+    ) -> ContactMap:
         """Where the thing is used, as :meth:`object_contact`; the answer names the affordance."""
-        return _on_surface(self.ask([Query("affordance", image, label, mesh=mesh, person=person)])[0])
+        query = Query("affordance", image, label, mesh=mesh, person=person, question=question)
+        return _on_surface(self.ask([query], view_masks=view_masks)[0])
 
     def image_contact(self, image: Any, label: str, *, person: Any = None, question: str | None = None) -> ImageContact:
         """Which pixels of the photograph show the body touching the thing; for one person, pixels of the whole
@@ -263,6 +273,7 @@ class InteractVLM:
         meshes: Mapping[str, Any] | Sequence[Any] | None = None,
         *,
         person: Any = None,
+        view_masks: bool = False,
     ) -> list[JointContact]:
         """Contact with each of several things, the photograph looked at once and all answers written together.
 
@@ -271,12 +282,13 @@ class InteractVLM:
             labels: the objects' names.
             meshes: by name, or in the order of the names (None for an object without); None gives the body only.
             person: as in :meth:`human_contact`.
+            view_masks: also keep what MV-Loc drew in each view.
         """
         by_label = meshes_of(labels, meshes)
         asked = [i for i, mesh in enumerate(by_label) if mesh is not None]
         queries = [Query("human", image, label, person=person) for label in labels]
         queries += [Query("object", image, labels[i], mesh=by_label[i], person=person) for i in asked]
-        results = [_on_surface(result) for result in self.ask(queries)]
+        results = [_on_surface(result) for result in self.ask(queries, view_masks=view_masks)]
         things = dict(zip(asked, results[len(labels) :], strict=True))
         return [JointContact(label, results[i], things.get(i)) for i, label in enumerate(labels)]
 
@@ -302,6 +314,8 @@ class InteractVLM:
             InputError: an image, a name or a mesh cannot be used; said before any question is answered, but for
                 images beyond the first batch.
         """
+        if isinstance(queries, Query):
+            raise InputError("ask takes a list of queries: put this one in brackets")
         self._check(queries)
         questions = [self.question_of(query) for query in queries]
         subjects = [self.subject_of(query) for query in queries]

@@ -60,10 +60,16 @@ class Contact:
     """Also keep what MV-Loc drew in each view, in the npz files."""
     person_box: str = ""
     """x,y,width,height in pixels round the person meant; by default the whole photograph is looked at."""
+    person_mask: Path | None = None
+    """Mask file (white on the person and what they touch) instead of a box; all else is greyed."""
     body: Path | None = None
     """Your own SMPL-H file (.npz or .pkl); by default the free body."""
     vision_tower: Path | None = None
     """Folder of CLIP ViT-L/14, which released checkpoints do not hold; by default the local Hugging Face cache."""
+    body_views: Path | None = None
+    """Folder of the released body pictures and maps (hcontact_vitruvian), to take instead of rendering the body."""
+    separate_decoders: Literal["keep", "collapse"] = "keep"
+    """What to do with three mask decoders (DifDe): keep them, or use the object's for all as the reference does."""
     lift: Literal["soft", "legacy"] = "soft"
     """How masks become contact: `soft` probabilities, or the hard votes that older checkpoints were published with."""
     device: str = "cpu"
@@ -136,7 +142,9 @@ class Contact:
             dtype=self.dtype,
             quantize=None if self.quantize == "none" else self.quantize,
             vision_tower=self.vision_tower,
+            separate_decoders=self.separate_decoders,
             body_model=body,
+            body_views=self.body_views,
             config=EstimatorConfig(lift=self.lift),
         )
 
@@ -162,6 +170,12 @@ class Contact:
         return asked
 
     def _person(self) -> Any:
+        if self.person_mask is not None:
+            if self.person_box:
+                raise InputError("a person is meant by --person-box or by --person-mask: give one of them")
+            from hoirecon.images import read_image
+
+            return read_image(self.person_mask).rgb.max(axis=2) > 127
         return parse_box(self.person_box) if self.person_box else None
 
     def _to_smplx(self) -> TransferMatrix | None:

@@ -12,6 +12,8 @@ from hoirecon.errors import InputError
 
 MAX_QUESTION = 600
 """Longest question in own words, characters."""
+MESH_CONTACT = "_BM"
+"""Part of the names of view tables of weights that learned contact on meshes, which was asked in simple words only."""
 NAME_PLACE = "{object}"
 """Where the object's name goes in own words."""
 
@@ -46,6 +48,8 @@ def template_of(kind: Kind, trained: NetworkConfig, config: EstimatorConfig) -> 
         return "human", "simple"
     if kind == "human":
         return "human", trained.human_questions if config.human_questions == "auto" else config.human_questions
-    if kind == "affordance" and config.object_questions == "auto":
+    if config.object_questions != "auto":
+        return "object", config.object_questions
+    if kind == "affordance":
         return "object", "afford"
-    return "object", trained.object_questions if config.object_questions == "auto" else config.object_questions
+    return "object", "simple" if MESH_CONTACT in trained.object_views else trained.object_questions

@@ -19,7 +19,8 @@ class EstimatorConfig:
     human_questions: Literal["auto", "parts", "simple"] = "auto"
     """Template of questions on the body; ``auto`` takes what the weights were trained with."""
     object_questions: Literal["auto", "simple", "afford", "afford_obj"] = "auto"
-    """Template of questions on an object's contact, likewise."""
+    """Template of questions on an object, likewise: ``simple`` for contact on weights that learned contact on meshes
+    (view tables with ``_BM``), else the affordance questions. The reference's demo asks ``afford`` always."""
     question_index: int = 0
     """Which of a template's five wordings; 0 is the one of the reference's demo."""
     released_demo_prompt: bool = False
@@ -36,10 +37,20 @@ class EstimatorConfig:
     """Views encoded at the same time."""
 
     def __post_init__(self) -> None:
-        if self.lift not in ("soft", "legacy"):
-            raise InputError(f"there is no lift '{self.lift}': choose soft or legacy")
-        for name in ("max_new_tokens", "photographs_kept", "questions_at_once", "view_batch"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.question_index < 0:
-            raise InputError(f"question_index counts from 0, got {self.question_index}")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise InputError(f"there is no {name} '{getattr(self, name)}': choose {', '.join(choices)}")
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}")
+        if not isinstance(self.person_margin, (int, float)) or not 0 <= self.person_margin <= 10:
+            raise InputError(f"person_margin is relative to the box and lies in [0, 10], got {self.person_margin!r}")
+
+
+_CHOICES = {
+    "lift": ("soft", "legacy"),
+    "human_questions": ("auto", "parts", "simple"),
+    "object_questions": ("auto", "simple", "afford", "afford_obj"),
+}
+_LEAST = {"max_new_tokens": 1, "photographs_kept": 1, "questions_at_once": 1, "view_batch": 1, "question_index": 0}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
-from hoirecon.contact import InteractVLM, JointContact, Query
+from hoirecon.contact import EstimatorConfig, InteractVLM, JointContact, Query
 from hoirecon.contact.modeling.contact_tokens import Role
 from hoirecon.contact.prompting.conversation import image_prompt_ids, prefix_ids, question_ids, training_text
-from hoirecon.contact.prompting.templates import TEMPLATES, answers, question
+from hoirecon.contact.prompting.templates import TEMPLATES, answers, question, templates
 from hoirecon.contact.toy import teach_answers, toy_model
 from hoirecon.errors import InputError
 from hoirecon.mesh import Mesh
@@ -64,3 +67,29 @@ def test_the_issues_own_calls(model: InteractVLM) -> None:
 def test_one_mesh_where_several_are_expected_is_advice(model: InteractVLM) -> None:
     with pytest.raises(InputError, match="by object name, or as a list"):
         model.joint_contact(IMAGE, ["bottle"], meshes=TETRAHEDRON)
+
+
+def test_settings_are_checked_when_they_are_made() -> None:
+    for wrong in ({"human_questions": "foo"}, {"max_new_tokens": "5"}, {"person_margin": -1}, {"view_batch": 0}):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            EstimatorConfig(**wrong)
+
+
+def test_a_lone_query_is_told_apart_from_a_list() -> None:
+    with pytest.raises(InputError, match="brackets"):
+        toy_model().ask(Query("human", np.zeros((32, 32, 3), np.uint8), "cup"))
+
+
+def test_contact_on_meshes_is_asked_as_it_was_learned() -> None:
+    """PICO's objects were asked about in simple words only; affordance never was."""
+    joint = toy_model(object_views="4MV-Z_HM_BM", object_questions="afford_obj")
+    query = Query("object", None, "cup")
+    assert joint.question_of(query) == templates("object", "simple").questions[0].replace("{class_name}", "cup")
+    other = toy_model(object_questions="afford")
+    assert other.question_of(query) == templates("object", "afford").questions[0].replace("{class_name}", "cup")
+
+
+def test_contact_is_light_until_an_estimator_is_asked_for() -> None:
+    code = "import sys, hoirecon.contact; print('torch' in sys.modules, 'transformers' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]

@@ -94,6 +94,13 @@ def test_decompression_bomb_is_refused_before_decoding(tmp_path: Path, side: int
         read_image(tmp_path / "bomb.png")
 
 
+@pytest.mark.slow
+def test_a_hundred_megapixel_file_is_read(tmp_path: Path) -> None:
+    """Pillow warns of such sizes; cameras take them."""
+    Image.new("1", (10_000, 10_000), 1).save(tmp_path / "large.png")
+    assert read_image(tmp_path / "large.png").rgb.shape == (10_000, 10_000, 3)
+
+
 def _jpeg(tmp_path: Path) -> bytes:
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)).save(tmp_path / "whole.jpg")
     return (tmp_path / "whole.jpg").read_bytes()
