@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from hoirecon.cli_contact import Bench, Contact, ContactConvert, split_contact
+from hoirecon.cli_bench import Bench
+from hoirecon.cli_contact import Contact, ContactConvert, split_contact
 from hoirecon.cli_values import given_once, numbers_of, parse_box, parse_points, parse_stroke
 from hoirecon.errors import HoireconError, InputError
 

@@ -1,4 +1,4 @@
-"""``hoirecon bench closedworld``: compare methods on seeded scenes in which everything is known."""
+"""``hoirecon bench``: what contact costs, how fast it is, and how well methods fit scenes in which all is known."""
 
 from __future__ import annotations
 
@@ -6,9 +6,49 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from hoirecon.errors import InputError
+
+
+@dataclass(frozen=True)
+class BenchContactCost:
+    """Count operations of the full-size contact estimator, the reference's procedure and ours; needs no weights."""
+
+    json: bool = False
+    """Print JSON instead of a table."""
+
+    def run(self) -> int:
+        """Carry the command out."""
+        from hoirecon.contact.cost import contact_cost, cost_text
+
+        cost = contact_cost()
+        print(json.dumps(cost, indent=1) if self.json else cost_text(cost))
+        return 0
+
+
+@dataclass(frozen=True)
+class BenchContactSpeed:
+    """Time our way against the reference's procedure, on a small network with random weights, in one process."""
+
+    json: bool = False
+    """Print JSON instead of a table."""
+    device: str = "cpu"
+    """Where torch runs it."""
+    repeats: int = 3
+    """Runs of each, one after the other in turn; medians are given."""
+    seed: int = 1000
+    """Seed of the weights and the photograph."""
+
+    def run(self) -> int:
+        """Carry the command out."""
+        from hoirecon.contact.speed import contact_speed, speed_text
+
+        speed = contact_speed(device=self.device, repeats=self.repeats, seed=self.seed)
+        print(json.dumps(speed, indent=1) if self.json else speed_text(speed))
+        return 0
 
 
 @dataclass(frozen=True)
@@ -60,6 +100,21 @@ class BenchClosedWorld:
         short = {k: v for k, v in found.items() if k != "scenes"}
         print(json.dumps(short, indent=1) if self.json else table(found))
         return 0
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Measure."""
+
+    what: (
+        Annotated[BenchClosedWorld, tyro.conf.subcommand("closedworld")]
+        | Annotated[BenchContactCost, tyro.conf.subcommand("contact-cost")]
+        | Annotated[BenchContactSpeed, tyro.conf.subcommand("contact-speed")]
+    )
+
+    def run(self) -> int:
+        """Carry the command out."""
+        return self.what.run()
 
 
 def parse_seeds(text: str) -> list[int]:

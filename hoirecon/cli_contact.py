@@ -1,15 +1,14 @@
-"""Commands of contact: ``hoirecon contact photo.jpg --object cup --weights DIR``, ``contact convert``, ``bench``.
+"""Commands of contact: ``hoirecon contact photo.jpg --object cup --weights DIR`` and ``hoirecon contact convert``.
 
 The options are the fields of the dataclasses, as in :mod:`hoirecon.cli`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
@@ -244,58 +243,6 @@ class ContactConvert:
         return 0
 
 
-@dataclass(frozen=True)
-class ContactCost:
-    """Count operations of the full-size contact estimator, the reference's procedure and ours; needs no weights."""
-
-    json: bool = False
-    """Print JSON instead of a table."""
-
-    def run(self) -> int:
-        """Carry the command out."""
-        from hoirecon.contact.cost import contact_cost, cost_text
-
-        cost = contact_cost()
-        print(_json(cost) if self.json else cost_text(cost))
-        return 0
-
-
-@dataclass(frozen=True)
-class ContactSpeed:
-    """Time our way against the reference's procedure, on a small network with random weights, in one process."""
-
-    json: bool = False
-    """Print JSON instead of a table."""
-    device: str = "cpu"
-    """Where torch runs it."""
-    repeats: int = 3
-    """Runs of each, one after the other in turn; medians are given."""
-    seed: int = 1000
-    """Seed of the weights and the photograph."""
-
-    def run(self) -> int:
-        """Carry the command out."""
-        from hoirecon.contact.speed import contact_speed, speed_text
-
-        speed = contact_speed(device=self.device, repeats=self.repeats, seed=self.seed)
-        print(_json(speed) if self.json else speed_text(speed))
-        return 0
-
-
-@dataclass(frozen=True)
-class Bench:
-    """Measure."""
-
-    what: (
-        Annotated[ContactCost, tyro.conf.subcommand("contact-cost")]
-        | Annotated[ContactSpeed, tyro.conf.subcommand("contact-speed")]
-    )
-
-    def run(self) -> int:
-        """Carry the command out."""
-        return self.what.run()
-
-
 def split_contact(args: list[str]) -> list[str]:
     """``contact convert A B`` becomes ``contact-convert A B``, so that ``contact`` can take a photograph directly.
 
@@ -304,10 +251,6 @@ def split_contact(args: list[str]) -> list[str]:
         ['contact-convert', 'A', 'B']
     """
     return ["contact-convert", *args[2:]] if args[:2] == ["contact", "convert"] else args
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=1)
 
 
 def _file_name(label: str) -> str:

@@ -18,8 +18,11 @@ PACKAGES = (
     "hoirecon.perception",
     "hoirecon.data.body",
     "hoirecon.data.objects",
+    "hoirecon.data.closedworld",
     "hoirecon.contact",
     "hoirecon.fitting",
+    "hoirecon.fitting.baselines",
+    "hoirecon.evaluation",
     "hoirecon.views",
 )
 OUT = Path(__file__).resolve().parent.parent / "docs" / "api.md"
