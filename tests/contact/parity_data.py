@@ -1,7 +1,8 @@
 """Where the parity vectors lie, and how they are read: outputs of the reference implementation at tiny sizes.
 
-``HOIRECON_PARITY`` names a folder with ``interactvlm/`` in it; without it the project's own copy is read, and without
-that the set beside the repository.
+``HOIRECON_PARITY`` names a folder with ``interactvlm/`` in it, or that folder itself; without it the project's own copy
+is read, and without that the set beside the repository. A set that was named and is not there fails the tests: skipped
+ones would look like parity.
 """
 
 from __future__ import annotations
@@ -19,16 +20,32 @@ import torch
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parents[2]
+PLACES = (ROOT / "tests" / "golden", ROOT.parent / "shared" / "parity")
+"""Folders that are looked at if none is named."""
+CONTENTS = ("components", "full", "losses", "maps")
+"""Folders of a set; one of them makes a folder a set."""
 
 
 def parity_root() -> Path:
-    """Folder of InteractVLM's vectors; skips the test, with the reason, if there is none."""
-    places = [ROOT / "tests" / "golden", ROOT.parent / "shared" / "parity"]
-    if named := os.environ.get("HOIRECON_PARITY"):
-        places = [Path(named)]
+    """Folder of InteractVLM's vectors.
+
+    Without any, the test (or the file that is being collected) fails if ``HOIRECON_PARITY`` named a folder, and is
+    skipped if not; either says why.
+    """
+    named = os.environ.get("HOIRECON_PARITY")
+    if named:
+        places: tuple[Path, ...] = (Path(named) / "interactvlm", Path(named))
+    else:
+        places = tuple(place / "interactvlm" for place in PLACES)
     for place in places:
-        if (place / "interactvlm").is_dir():
-            return place / "interactvlm"
+        if any((place / part).is_dir() for part in CONTENTS):
+            return place
+    if named:
+        pytest.fail(
+            f"HOIRECON_PARITY names {named}, but there are no parity vectors there: name the folder that holds "
+            f"interactvlm/ (with {', '.join(CONTENTS)}), or unset the variable to read the project's own copy",
+            pytrace=False,
+        )
     pytest.skip(f"no parity vectors in {', '.join(map(str, places))}: name their folder in HOIRECON_PARITY")
 
 
@@ -58,7 +75,7 @@ def weights(read: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def configurations() -> list[str]:
-    """Names of the whole networks in the set; empty if there is no set."""
+    """Names of the whole networks in the set; empty if there is no set and none was named. Called at collection."""
     try:
         return sorted(p.parent.name for p in (parity_root() / "full").glob("*/meta.json"))
     except pytest.skip.Exception:
