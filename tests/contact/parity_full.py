@@ -25,9 +25,9 @@ from tests.contact.parity_data import configurations, parity_root, tensors, valu
 from tests.contact.parity_lifting import pixel_maps, point_maps
 
 PROJECTION = 1e-5
-"""Largest difference of features and embeddings."""
+"""Largest difference of CLIP's features, of states and of projections."""
 LOGITS = 1e-4
-"""Largest difference of logits, and of what is lifted from them."""
+"""Largest difference of logits, of what is lifted from them, and of SAM's deep features, which are as large."""
 OBJECT_THRESHOLD = 0.3
 """Probability above which a pixel speaks for an object's vertex."""
 
@@ -206,8 +206,7 @@ def check_contact(masks: Tensor, case: Case, key: str) -> None:
 
 def test_a_set_has_every_kind_of_case() -> None:
     """What is parametrised below is not empty by a slip."""
-    if not configurations():
-        pytest.skip("no parity vectors")
+    parity_root()  # skips, or fails if a set was named
     assert len(EVALUATED) >= 3
     assert len(FORWARDED) >= 3
     assert {case.role for case in EVALUATED} == {"general", "human", "object"}
@@ -269,8 +268,9 @@ def test_states_of_the_teacher_forced_pass(case: Case) -> None:
 def test_generated_tokens_are_localised_as_in_the_reference(case: Case) -> None:
     ours = run(case)
     check_decoded(ours, case, "evaluate")
-    features = network_of(case.config).mv_loc.encode(case["sam_raw_uint8"])
-    close(features[None], case["evaluate/image_embeddings"], PROJECTION)
+    if case.has("evaluate/image_embeddings"):
+        features = network_of(case.config).mv_loc.encode(case["sam_raw_uint8"])
+        close(features[None], case["evaluate/image_embeddings"], LOGITS)
     if len(ours.low):
         assert int(case["evaluate/token.0"]) == ours.answer.contact_ids[0]
         close(ours.masks.flatten(0, 1), case["evaluate/pred_masks"], LOGITS)
@@ -351,7 +351,7 @@ def test_several_contact_tokens_are_localised_one_by_one_where_the_reference_rai
     for i, token in enumerate(said.contact_ids):
         alone = network.contact_prompts(said.states[i : i + 1], [token], case["cam_params"][0])
         found = network.mv_loc.localize(alone, features, case.role)
-        close(together.logits[i], found.logits[0], PROJECTION)
+        close(together.logits[i], found.logits[0], LOGITS)
     assert (together.logits[0] - together.logits[1]).abs().max() > 100 * LOGITS
 
 
