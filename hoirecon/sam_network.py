@@ -186,15 +186,15 @@ def _sizes(s: Mapping[str, tuple[int, ...]]) -> SamConfig:
     patch = s["image_encoder.patch_embed.proj.weight"][2]
     depth = _count(s, r"image_encoder\.blocks\.(\d+)\.")
     reach = [s[f"image_encoder.blocks.{i}.attn.rel_pos_h"] for i in range(depth)]
-    windows = [(length + 1) // 2 for length, _ in reach]
+    window, whole = _attention([length for length, _ in reach], grid)
     return SamConfig(
         img_size=grid * patch,
         patch_size=patch,
         embed_dim=width,
         depth=depth,
         num_heads=width // reach[0][1],
-        window_size=min(windows),
-        global_attn_indexes=tuple(i for i, w in enumerate(windows) if w == grid),
+        window_size=window,
+        global_attn_indexes=whole,
         mlp_ratio=s["image_encoder.blocks.0.mlp.lin1.weight"][0] / width,
         out_chans=s["image_encoder.neck.0.weight"][0],
         qkv_bias="image_encoder.blocks.0.attn.qkv.bias" in s,
@@ -205,6 +205,22 @@ def _sizes(s: Mapping[str, tuple[int, ...]]) -> SamConfig:
         mask_in_chans=s["prompt_encoder.mask_downscaling.3.weight"][0],
         num_multimask_outputs=s["mask_decoder.mask_tokens.weight"][0] - 1,
     )
+
+
+def _attention(lengths: list[int], grid: int) -> tuple[int, tuple[int, ...]]:
+    """Window size and the blocks that see the whole image, from the lengths of the relative positions.
+
+    A side of n patches has 2 n - 1 of them. A window may be larger than the image (which is then padded to it). If no
+    block has a window of its own, all see the whole image: windows as large as the image come to the same.
+
+    Raises:
+        ValueError: windows of several sizes, or lengths that no side has.
+    """
+    whole = tuple(i for i, length in enumerate(lengths) if length == 2 * grid - 1)
+    others = {length for length in lengths if length != 2 * grid - 1}
+    if len(others) > 1 or any(length < 1 or length % 2 == 0 for length in others):
+        raise ValueError(f"relative positions of lengths {sorted(set(lengths))} for {grid} x {grid} patches")
+    return ((others.pop() + 1) // 2 if others else grid), whole
 
 
 def _count(shapes: Mapping[str, tuple[int, ...]], pattern: str) -> int:

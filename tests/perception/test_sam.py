@@ -13,7 +13,7 @@ from hoirecon.errors import InputError
 from hoirecon.observation import Keypoints
 from hoirecon.perception.protocols import MaskPrompt, Scribble, Segmenter
 from hoirecon.perception.sam import SamSegmenter
-from hoirecon.sam_network import build_sam, read_checkpoint
+from hoirecon.sam_network import SamConfig, build_sam, read_checkpoint
 
 torch = pytest.importorskip("torch")
 modeling = pytest.importorskip("segment_anything.modeling")
@@ -72,6 +72,32 @@ def test_the_published_sizes_are_rebuilt(model_type: str) -> None:
     for mine, theirs in zip(rebuilt.image_encoder.blocks, published.image_encoder.blocks, strict=True):
         assert mine.window_size == theirs.window_size
         assert mine.attn.num_heads == theirs.attn.num_heads
+
+
+@pytest.mark.parametrize(
+    ("window", "whole"),
+    [(2, (1,)), (2, ()), (7, (1,)), (7, (0, 2)), (7, ()), (5, (0, 1, 2)), (0, ())],
+    ids=["smaller", "smaller only", "larger", "larger once", "larger only", "all global", "no windows"],
+)
+def test_windows_smaller_and_larger_than_the_image(window: int, whole: tuple[int, ...]) -> None:
+    """A window beyond the 4 x 4 patches has more relative positions than the whole image."""
+    small: dict[str, Any] = {"embed_dim": 16, "depth": 3, "num_heads": 2, "out_chans": 16, "decoder_mlp_dim": 8}
+    made = SamConfig(img_size=64, window_size=window, global_attn_indexes=whole, **small).build()
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    back = build_sam(made.state_dict())
+    assert [b.window_size for b in back.image_encoder.blocks] == [b.window_size for b in made.image_encoder.blocks]
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(back.image_encoder(image), made.image_encoder(image))
+
+
+def test_windows_of_two_sizes_are_no_sam(tiny: Any) -> None:
+    shapes = {key: tuple(value.shape) for key, value in tiny.state_dict().items()}
+    for length in (5, 4):  # the other block's windows have 2 patches: 3 positions
+        other = {f"image_encoder.blocks.1.attn.rel_pos_{axis}": (length, 8) for axis in "hw"}
+        with pytest.raises(InputError, match=r"not a Segment Anything checkpoint.*lengths"):
+            SamConfig.of_state(shapes | other)
 
 
 def test_the_answer_is_the_packages_own(tiny: Any, checkpoint: Path) -> None:
