@@ -89,6 +89,7 @@ def load_saved(
     device: Any = "cpu",
     dtype: torch.dtype | None = None,
     quantize: Quantize | None = None,
+    verify: bool = False,
 ) -> InteractVLMNetwork:
     """The network of one of our folders.
 
@@ -97,6 +98,7 @@ def load_saved(
         device: where the weights go.
         dtype: type of the weights; None keeps that of the file.
         quantize: precision of the language model's linear layers; None keeps them as they are.
+        verify: whether to hold every file against its hash first, which reads the whole folder once more.
 
     Raises:
         InputError: not such a folder, a file is missing, damaged or of another size, or too little memory.
@@ -106,6 +108,8 @@ def load_saved(
         check_quantize(quantize, device)
     folder = Path(folder)
     manifest = read_manifest(folder)
+    if verify:
+        _check_hashes(folder, manifest)
     infos = read_places(folder)
     network = empty_network(manifest.config)
     check_tensors(
@@ -129,10 +133,14 @@ def verify(folder: str | Path) -> Manifest:
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
+    _check_hashes(folder, manifest)
+    return manifest
+
+
+def _check_hashes(folder: Path, manifest: Manifest) -> None:
     for name, entry in manifest.files.items():
         if sha256(folder / name) != entry["sha256"]:
             raise InputError(f"{folder / name} is not what was written (another sha256): copy the folder again, whole")
-    return manifest
 
 
 def read_extras(folder: str | Path) -> dict[str, Tensor]:

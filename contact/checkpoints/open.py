@@ -70,6 +70,7 @@ def open_checkpoint(
     quantize: Quantize | None = None,
     vision_tower: str | Path | None = None,
     separate_decoders: SeparateDecoders = "keep",
+    verify: bool = False,
 ) -> Loaded:
     """Load a network from a released folder or from one of ours.
 
@@ -80,6 +81,8 @@ def open_checkpoint(
         quantize: precision of the language model's linear layers; only for folders of ours.
         vision_tower: folder of the image tower; only for released folders, which lack it.
         separate_decoders: see ``SeparateDecoders``; only for released folders.
+        verify: whether to hold every file against its hash before it is loaded (a minute for 27 GB); only for folders
+            of ours, released ones have no hashes.
 
     Raises:
         InputError: not a checkpoint, damaged, or an option that this kind does not have.
@@ -88,13 +91,18 @@ def open_checkpoint(
     """
     folder = Path(folder)
     if kind_of(folder) == "released":
+        if verify:
+            raise InputError(
+                f"{folder} is a released folder, which has no hashes to verify: load it without verify, or convert it "
+                f"once with  hoirecon contact convert {folder} OUT  and verify OUT"
+            )
         return _released(folder, device, dtype, quantize, vision_tower, separate_decoders)
     if vision_tower is not None or separate_decoders != "keep":
         raise InputError(
             f"{folder} is a converted folder with its own image tower and decoders: give vision_tower and "
             "separate_decoders when converting"
         )
-    return _native(folder, device, dtype, quantize)
+    return _native(folder, device, dtype, quantize, verify)
 
 
 def _released(
@@ -118,12 +126,12 @@ def _released(
     return Loaded(network, network.config, folder, "released", folder.resolve().name, released=True)
 
 
-def _native(folder: Path, device: Any, dtype: torch.dtype | None, quantize: Quantize | None) -> Loaded:
+def _native(folder: Path, device: Any, dtype: torch.dtype | None, quantize: Quantize | None, verify: bool) -> Loaded:
     from hoirecon.contact.checkpoints.layout import read_manifest
     from hoirecon.contact.checkpoints.native import load_saved, read_extras, tokenizer_folder
 
     manifest = read_manifest(folder)
-    network = load_saved(folder, device=device, dtype=dtype, quantize=quantize)
+    network = load_saved(folder, device=device, dtype=dtype, quantize=quantize, verify=verify)
     return Loaded(
         network,
         manifest.config,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,21 @@ class TestManifest:
         load_saved(saved)  # hashing 27 GB at every start would take a minute
         with pytest.raises(InputError, match=r"mv_loc\.safetensors is not what was written"):
             verify(saved)
+
+    @pytest.mark.parametrize("name", ["language_model/model-00002-of-", "vision_tower/model", "contact"])
+    def test_loading_with_verify_refuses_a_changed_file_by_name(self, tmp_path: Path, network: Any, name: str) -> None:
+        saved = save_network(network, tmp_path / "m", max_shard_bytes=20_000)
+        assert same_tensors(open_checkpoint(saved, verify=True).network, network)
+        (path,) = saved.glob(f"{name}*.safetensors")
+        data = path.read_bytes()
+        path.write_bytes(data[:-3] + bytes(byte ^ 255 for byte in data[-3:]))
+        for load in (load_saved, open_checkpoint):
+            with pytest.raises(InputError, match=rf"{re.escape(path.name)} is not what was written"):
+                load(saved, verify=True)
+
+    def test_a_released_folder_has_nothing_to_verify(self, tmp_path: Path, network: InteractVLMNetwork) -> None:
+        with pytest.raises(InputError, match=r"no hashes to verify.*hoirecon contact convert"):
+            open_checkpoint(write_released(tmp_path / "m", network), verify=True)
 
     @pytest.mark.parametrize("name", ["contact.safetensors", "language_model/model.safetensors"])
     def test_a_short_or_missing_file_is_found_at_once(self, saved: Path, name: str) -> None:
