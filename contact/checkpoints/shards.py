@@ -22,6 +22,8 @@ from hoirecon.files import read_json
 
 STEMS = ("model.safetensors", "pytorch_model.bin")
 """Names of a single file; the first that is there counts. Shards' index: the same with ``.index.json``."""
+_ASKED = re.compile(r"GLOBAL ([\w.]+)|unrecognized function <[\w\- ]*?([\w.]+)>")
+"""How torch names what a pickle asked for."""
 _SHARD = re.compile(r"(?P<stem>model|pytorch_model)-(?P<i>\d{5})-of-(?P<n>\d{5})\.(?P<kind>safetensors|bin)")
 
 
@@ -230,7 +232,7 @@ def _load_pickled(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
     except pickle.UnpicklingError as err:
         raise InputError(
-            f"{path} holds more than tensors, perhaps code; none of it was executed ({_first(err)}): do not load it "
+            f"{path} holds more than tensors, perhaps code{_asked_for(err)}; none of it was executed: do not load it "
             "with other programs either, and ask its author for a safetensors file"
         ) from err
     except _damage() as err:
@@ -238,6 +240,12 @@ def _load_pickled(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict):
         raise InputError(f"{path} holds a {type(state).__name__}, expected a table of tensors by name")
     return state
+
+
+def _asked_for(err: Exception) -> str:
+    """What the file wanted to be called, if torch says so; the rest of its text is on torch's own settings."""
+    match = _ASKED.search(str(err))
+    return f" (it asks for '{(match[1] or match[2])[:100].rstrip('.')}')" if match else ""
 
 
 def _is_zip(path: Path) -> bool:
