@@ -19,6 +19,7 @@ from hoirecon.contact.checkpoints.layout import (
     write_tensors,
 )
 from hoirecon.contact.checkpoints.native import dtype_of
+from hoirecon.contact.checkpoints.open import kind_of
 from hoirecon.contact.checkpoints.released import SeparateDecoders, Source, look_at
 from hoirecon.contact.checkpoints.writer import Spec
 from hoirecon.errors import InputError
@@ -34,6 +35,7 @@ def convert_released(
     max_shard_bytes: int = MAX_SHARD_BYTES,
     name: str | None = None,
     progress: bool = False,
+    overwrite: bool = False,
 ) -> Manifest:
     """Write a released folder as one of ours: safetensors, image tower and tokenizer included, every file hashed.
 
@@ -41,22 +43,25 @@ def convert_released(
 
     Args:
         source: the released folder.
-        out: new, empty, or an earlier result, which is replaced when all is written.
+        out: new or empty; or an earlier result, if ``overwrite``.
         vision_tower: see ``load_network``.
         separate_decoders: see ``SeparateDecoders``.
         max_shard_bytes: largest file of the language model.
         name: the model's name; None takes the released folder's.
         progress: whether to show a bar.
+        overwrite: whether an earlier result may be replaced, which happens when all is written.
 
     Returns:
         What was written.
 
     Raises:
-        InputError: as ``load_network``, but for memory; or ``out`` cannot be written or the disk is too full.
+        InputError: as ``load_network``, but for memory; ``source`` is converted already; or ``out`` holds something,
+            cannot be written or the disk is too full.
         MissingModelError: the image tower is not on this machine.
     """
     out = Path(out)
-    check_replaceable(out, MANIFEST)
+    _check_source(source)
+    _check_out(out, overwrite)
     if max_shard_bytes < 1:
         raise InputError(f"shards of {max_shard_bytes} bytes hold nothing: give max_shard_bytes of at least 1")
     found = look_at(source, vision_tower=vision_tower, separate_decoders=separate_decoders)
@@ -69,6 +74,20 @@ def convert_released(
         copy_beside(folder, found.folder, found.tower)
         write_manifest(folder, found.config, name or Path(source).resolve().name, released=True)
     return read_manifest(out)
+
+
+def _check_source(source: str | Path) -> None:
+    if kind_of(source) == "native":
+        raise InputError(f"{source} is converted already (it holds {MANIFEST}): load it as it is, or copy the folder")
+
+
+def _check_out(out: Path, overwrite: bool) -> None:
+    check_replaceable(out, MANIFEST)
+    if (out / MANIFEST).is_file() and not overwrite:
+        raise InputError(
+            f"{out} holds converted weights already: load them as they are, give a new folder, or pass overwrite=True "
+            "to replace them"
+        )
 
 
 def _shown(found: Source, total: int, progress: bool) -> Iterator[tuple[str, Tensor]]:

@@ -119,3 +119,28 @@ def test_a_user_s_folder_is_not_overwritten(tmp_path: Path) -> None:
     folder = write_released(tmp_path / "released", random_network(tiny_config()))
     with pytest.raises(InputError, match=r"holds no hoirecon\.json"):
         convert_released(folder, folder)
+
+
+def test_our_own_folder_is_not_converted_again(tmp_path: Path) -> None:
+    convert_released(write_released(tmp_path / "released", random_network(tiny_config())), tmp_path / "ours")
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match=r"converted already.*load it as it is"):
+            convert_released(tmp_path / "ours", tmp_path / "again", overwrite=overwrite)
+    assert not (tmp_path / "again").exists()
+
+
+def test_an_earlier_result_is_replaced_on_request_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (
+        write_released(tmp_path / f"released{seed}", random_network(tiny_config(), seed=seed)) for seed in (1, 2)
+    )
+    convert_released(first, tmp_path / "ours")
+    with pytest.raises(InputError, match="overwrite=True"):
+        convert_released(second, tmp_path / "ours")
+    assert same_tensors(load_saved(tmp_path / "ours"), load_network(first))
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr("hoirecon.contact.checkpoints.convert.write_manifest", lambda *_, **__: 1 // 0)
+        convert_released(second, tmp_path / "ours", overwrite=True)
+    assert same_tensors(load_saved(tmp_path / "ours"), load_network(first))
+    convert_released(second, tmp_path / "ours", overwrite=True)
+    assert same_tensors(load_saved(tmp_path / "ours"), load_network(second))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["ours", "released1", "released2"]
