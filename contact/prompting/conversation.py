@@ -7,6 +7,7 @@ It is LLaVA's ``llava_v1`` (Liu et al., "Visual Instruction Tuning", 2023; two s
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 from hoirecon.contact.modeling.contact_tokens import IMAGE_END, IMAGE_START
@@ -103,11 +104,15 @@ def question_ids(tokenizer: ContactTokenizer, question: str) -> list[int]:
 def readable_answer(decoded: str) -> str:
     """A decoded answer as people write it: no end token, no space before a full stop, no double spaces.
 
+    Control and format characters (Unicode's category C) are dropped: a model's words are printed, and must not steer
+    the terminal or turn the direction of writing.
+
     Example:
         >>> readable_answer("Sure, the contact region is [SEG] .</s>")
         'Sure, the contact region is [SEG].'
     """
-    text = " ".join(decoded.replace(AFTER_ANSWER, " ").replace("<s>", " ").split())
+    shown = "".join(" " if c.isspace() else c for c in decoded if c.isspace() or unicodedata.category(c)[0] != "C")
+    text = " ".join(shown.replace(AFTER_ANSWER, " ").replace("<s>", " ").split())
     for mark in ".,;:!?":
         text = text.replace(f" {mark}", mark)
     return text

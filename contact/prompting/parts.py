@@ -9,26 +9,35 @@ from functools import cache
 from hoirecon.contact.prompting.templates import AFFORDANCES, TEMPLATES
 
 _SPACE = r"[\s_\-]*"
+_FILLERS = frozenset({"a", "an", "and", "both", "her", "his", "or", "the", "their"})
+"""Words that may stand beside names in a list without making them other names."""
 
 
 def named_parts(answer_text: str, known_parts: Sequence[str] = ()) -> tuple[str, ...]:
     """Body parts that an answer names, in its order, each once, as ``known_parts`` spells them.
 
-    Case, spaces, underscores, hyphens and a plural's s make no difference; of names that overlap the longer counts
-    (``left hand index`` before ``left hand``).
+    What the answer lists in the place where the trained answers list body parts counts first: known names as
+    ``known_parts`` spells them, others as they are written. Of an answer without such a list, the known names anywhere
+    in it. Case, spaces, underscores, hyphens and a plural's s make no difference; of names that overlap the longer
+    counts (``left hand index`` before ``left hand``).
 
     Args:
         answer_text: the model's answer, decoded.
-        known_parts: names that may occur; if there are none, what the answer lists in the place where the trained
-            answers list body parts.
+        known_parts: names that are respelled; if there are none, only a list counts, as it is written.
 
     Example:
         >>> named_parts("The contacting body parts are left hand, right foot, and the contact region is [SEG].")
         ('left hand', 'right foot')
     """
-    if not known_parts:
-        return _listed_parts(answer_text)
-    return _occurring(answer_text, known_parts)
+    listed = _list(answer_text)
+    if not listed:
+        return _occurring(answer_text, known_parts)
+    if named := _wholly_known(listed, known_parts):  # first, for a known name may hold a comma or an "and"
+        return named
+    named = ()
+    for item in _items(listed):
+        named += _wholly_known(item, known_parts) or (item,)
+    return tuple(dict.fromkeys(named))
 
 
 def affordance_named(answer: str, known: Sequence[str] = AFFORDANCES) -> str:
@@ -48,14 +57,26 @@ def affordance_named(answer: str, known: Sequence[str] = AFFORDANCES) -> str:
 
 def _occurring(text: str, names: Sequence[str]) -> tuple[str, ...]:
     """Names in the text by place; one place belongs to the longest name only."""
+    return _sought(text, names)[0]
+
+
+def _wholly_known(text: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Names in the text if it says nothing else of weight, else none: ``left hand palm`` is not ``left hand``."""
+    found, rest = _sought(text, names)
+    return found if set(re.findall(r"[^\W_]+", rest.lower())) <= _FILLERS else ()
+
+
+def _sought(text: str, names: Sequence[str]) -> tuple[tuple[str, ...], str]:
+    """Names in the text by place, and the text without them."""
     spelled = {_key(name): name for name in reversed(names) if _key(name)}
     if not spelled:
-        return ()
+        return (), text
     longest_first = sorted(spelled, key=len, reverse=True)
-    pattern = "|".join(_SPACE.join(map(re.escape, _words(key))) for key in longest_first)
-    found = re.finditer(rf"(?<![^\W_])({pattern})s?(?![^\W_])", text, re.IGNORECASE)
+    either = "|".join(_SPACE.join(map(re.escape, _words(key))) for key in longest_first)
+    pattern = re.compile(rf"(?<![^\W_])({either})s?(?![^\W_])", re.IGNORECASE)
     squeezed = {key.replace(" ", ""): name for key, name in spelled.items()}
-    return tuple(dict.fromkeys(squeezed[_key(match[1]).replace(" ", "")] for match in found))
+    found = (squeezed[_key(match[1]).replace(" ", "")] for match in pattern.finditer(text))
+    return tuple(dict.fromkeys(found)), pattern.sub(" ", text)
 
 
 def _words(name: str) -> list[str]:
@@ -68,12 +89,14 @@ def _key(name: str) -> str:
     return " ".join(re.split(r"[\s_\-]+", apart.lower())).strip()
 
 
-def _listed_parts(answer: str) -> tuple[str, ...]:
-    for place in _places("body_parts"):
-        if found := _search(place, answer):
-            items = (" ".join(item.split()) for item in re.split(r",|\band\b", found))
-            return tuple(dict.fromkeys(item for item in items if item))
-    return ()
+def _list(answer: str) -> str:
+    """What stands in the place where the trained answers list body parts; empty if there is no such place."""
+    return next((found for place in _places("body_parts") if (found := _search(place, answer))), "")
+
+
+def _items(listed: str) -> tuple[str, ...]:
+    items = (" ".join(item.split()) for item in re.split(r",|\band\b", listed))
+    return tuple(dict.fromkeys(item for item in items if item))
 
 
 def _search(pattern: re.Pattern[str], text: str) -> str:

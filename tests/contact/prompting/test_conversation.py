@@ -97,6 +97,14 @@ def test_readable_answer(tokenizer: ContactTokenizer) -> None:
     assert talk.readable_answer(decoded) == answer
 
 
+def test_an_answer_cannot_steer_the_terminal() -> None:
+    hostile = "\x1b]0;owned\x07The\tpart \x1b[2J is\r\n left\u2028hand\u202e,\u200b \x9b31mhead\ud800 [SEG] .<\x00/s>"
+    said = talk.readable_answer(hostile)
+    assert said == "]0;ownedThe part [2J is left hand, 31mhead [SEG]."
+    assert said.isprintable()
+    assert talk.readable_answer("Größe: 左手, naïve [SEG].") == "Größe: 左手, naïve [SEG]."
+
+
 def test_folder_is_enough(tmp_path: Path) -> None:
     """Words that a vocabulary lacks stay letters: without <im_end> the line break is kept."""
     plain = ContactTokenizer.from_folder(make_folder(tmp_path, ()))

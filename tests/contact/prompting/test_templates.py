@@ -123,6 +123,26 @@ def test_parts_with_any_spelling() -> None:
     assert named_parts("a.b (c)", ["a.b", "(c)", " "])[:1] == ("a.b",)
 
 
+@pytest.mark.parametrize(
+    ("listed", "known", "expected"),
+    [
+        ("head, left hand", ["left_hand"], ("head", "left_hand")),
+        ("Left-Hands, Head", ["head"], ("Left-Hands", "head")),
+        ("the left hand and both feet", ["left hand", "foot"], ("left hand", "both feet")),
+        ("left hand palm, left hand", ["left hand"], ("left hand palm", "left hand")),
+        ("left hand index", ["left hand", "left hand index"], ("left hand index",)),
+        ("left hand; right hand, tail", ["left hand", "right hand"], ("left hand", "right hand", "tail")),
+        ("arm and shoulder, head", ["head", "arm and shoulder"], ("arm and shoulder", "head")),
+        ("hips, tail, hip, tail", ["hip"], ("hip", "tail")),
+    ],
+)
+def test_a_listed_part_is_not_dropped_for_being_unknown(
+    listed: str, known: list[str], expected: tuple[str, ...]
+) -> None:
+    for text in answers("human", "parts", "bag", "[HSEG]", (listed,)):
+        assert named_parts(text, known) == expected
+
+
 @pytest.mark.parametrize("kind", ["afford", "afford_obj"])
 def test_affordances_are_read_back(kind: str) -> None:
     for affordance in AFFORDANCES:
