@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from hoirecon.contact.checkpoints.keys import DECODERS, Shape, is_ignored, to_ours, without_separate_decoders
+from hoirecon.contact.checkpoints.keys import Shape, is_ignored, to_ours, without_separate_decoders
 from hoirecon.contact.checkpoints.shards import TensorInfo, has_weights, open_shard, read_catalogue, read_tensors
 from hoirecon.errors import InputError
 from hoirecon.files import read_json
@@ -72,11 +72,6 @@ class Weights:
     def without(self, prefix: str) -> Weights:
         """Without the tensors whose name begins so."""
         return Weights({k: v for k, v in self.infos.items() if not k.startswith(prefix)}, self.updates)
-
-    @property
-    def has_separate_decoders(self) -> bool:
-        """Whether there are own decoders for human or object."""
-        return any(key.startswith(DECODERS[1:]) for key in self.infos)
 
 
 def read_released_weights(folder: Path) -> Weights:
