@@ -58,7 +58,7 @@ class BenchClosedWorld:
     level: Literal["L0", "L1", "L2", "L3", "mismatch"] = "L2"
     """How wrong the evidence is."""
     methods: str = "hoirecon"
-    """Names with commas between them: hoirecon, oracle-start, nothing, and the baselines of the package."""
+    """Names with commas between them: hoirecon, hoirecon-joint, oracle-start, nothing, and the package's baselines."""
     seeds: str = "0:60"
     """Scene seeds: 0:60 is 0 to 59; below 1000 for tuning, from 1000 for reporting; 3,5,8 are just these."""
     split: Literal["tune", "report", "all"] | None = None

@@ -63,6 +63,16 @@ def fit_hoirecon(problem: Problem) -> Prediction:
     return Prediction(fit.pose, tuple(a.pose for a in fit.alternatives), flags=fit.flags)
 
 
+def fit_hoirecon_joint(problem: Problem) -> Prediction:
+    """Our joint fit with its default settings; the body brings its silhouette, but no landmarks."""
+    from hoirecon.fitting import ObjectToFit, fit
+
+    thing = ObjectToFit(problem.mesh, problem.name, problem.size_prior)
+    found = fit(problem.observation, problem.body, [thing], [problem.contacts])
+    others = tuple(a.poses[0] for a in found.alternatives)
+    return Prediction(found.best.poses[0], others, found.best.bodies[0], found.flags)
+
+
 def fit_oracle_start(problem: Problem) -> Prediction:
     """Our refinement started at the truth: what the evidence allows if the search were perfect."""
     import torch
@@ -132,10 +142,8 @@ def _on_mesh(problem: Problem) -> tuple[ContactMap, ContactMap] | None:
 
 
 def _baselines() -> Mapping[str, Method]:
-    try:
-        from hoirecon.fitting.baselines import BASELINES
-    except ImportError:
-        return {}
+    from hoirecon.fitting.baselines import BASELINES
+
     return {name: _baseline(name) for name in BASELINES}
 
 
@@ -144,6 +152,7 @@ ORACLES = frozenset({"oracle-start"})
 
 METHODS: dict[str, Method] = {
     "hoirecon": fit_hoirecon,
+    "hoirecon-joint": fit_hoirecon_joint,
     "oracle-start": fit_oracle_start,
     "nothing": predict_nothing,
 }
