@@ -2,6 +2,11 @@
 
 Contact is one number per vertex, so a reader that merges, splits or drops vertices would hand back numbers that belong
 nowhere. OBJ has a reader of its own here: others split vertices at seams of texture or change of material.
+
+STL stays the triangle soup that the format is: it stores three corners for each face and no shared vertices, so a mesh
+of F faces has 3 F vertices, in the file's order, and neighbouring faces do not touch. Corners at one place get contact
+each on its own; whatever needs neighbours (smoothing, areas by vertex, transfer) sees single triangles. Export ply or
+obj where the mesh's own vertices matter.
 """
 
 from __future__ import annotations
@@ -29,7 +34,7 @@ def read_thing(path: str | Path) -> Mesh | FloatArray:
 
     Args:
         path: obj, ply, off, glb or stl; scenes are joined with their transforms, materials ignored, polygons cut
-            into triangles.
+            into triangles. An stl of F faces gives 3 F vertices, none of them shared.
 
     Returns:
         A mesh with the file's vertices in the file's order, or (N, 3) points if the file has no faces.

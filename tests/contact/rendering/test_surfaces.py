@@ -230,6 +230,15 @@ def test_broken_files_are_refused(name: str, content: bytes, tmp_path: Path) -> 
         read_thing(tmp_path / name)
 
 
+@pytest.mark.parametrize("file_type", ["stl", "stl_ascii"])
+def test_stl_stays_triangle_soup(file_type: str, tmp_path: Path) -> None:
+    trimesh.Trimesh(VERTS, FACES, process=False).export(tmp_path / "a.stl", file_type=file_type)
+    mesh = read_thing(tmp_path / "a.stl")
+    assert isinstance(mesh, Mesh)
+    np.testing.assert_allclose(mesh.verts, VERTS[FACES].reshape(-1, 3), atol=1e-6)
+    assert mesh.faces.tolist() == np.arange(3 * len(FACES)).reshape(-1, 3).tolist()
+
+
 def test_large_files_are_refused_unopened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.obj").write_text(OBJ)
     monkeypatch.setattr(mesh_files, "MAX_BYTES", 10)
