@@ -139,6 +139,7 @@ class InteractVLM:
         device: str | torch.device = "cpu",
         dtype: str | torch.dtype = "auto",
         quantize: Literal["int8", "int4"] | None = None,
+        verify: bool = False,
         vision_tower: str | Path | None = None,
         separate_decoders: Literal["keep", "collapse"] = "keep",
         body_model: BodyModel | None = None,
@@ -154,6 +155,7 @@ class InteractVLM:
             device: where torch runs it.
             dtype: ``auto`` takes bfloat16 where the hardware is fast with it and float32 elsewhere; or a type.
             quantize: keep the language model's matrices in 8 or 4 bits (our own folders only).
+            verify: hold the files against their checksums first (our own folders only); reads everything twice.
             vision_tower: folder of the CLIP tower, which released folders do not hold; None looks beside them and in
                 the local Hugging Face cache.
             separate_decoders: a checkpoint with three mask decoders (``DifDe``) keeps them; ``collapse`` uses the
@@ -182,6 +184,7 @@ class InteractVLM:
             device=device,
             dtype=chosen,
             quantize=quantize,
+            verify=verify,
             vision_tower=vision_tower,
             separate_decoders=separate_decoders,
         )
@@ -481,7 +484,7 @@ class InteractVLM:
             SOURCE,
             label=query.label,
             answer=found.text,
-            named_parts=named_parts(found.text, tuple(parts.names)) or named_parts(found.text) if parts else (),
+            named_parts=named_parts(found.text, tuple(parts.names)) if parts else (),
             notes=notes,
             parts={name: parts.verts_of(name) for name in parts.names} if parts else {},
             view_masks=masks,

@@ -77,6 +77,8 @@ class Contact:
     """Precision; `auto` takes bfloat16 where the hardware is fast with it."""
     quantize: Literal["none", "int8", "int4"] = "none"
     """Keep the language model's matrices in 8 or 4 bits."""
+    verify: bool = False
+    """Hold the weights' files against their checksums first (folders of our format)."""
 
     def run(self) -> int:
         """Carry the command out."""
@@ -140,6 +142,7 @@ class Contact:
             device=self.device,
             dtype=self.dtype,
             quantize=None if self.quantize == "none" else self.quantize,
+            verify=self.verify,
             vision_tower=self.vision_tower,
             separate_decoders=self.separate_decoders,
             body_model=body,
@@ -232,12 +235,23 @@ class ContactConvert:
     """Folder to make."""
     vision_tower: Path | None = None
     """Folder of CLIP ViT-L/14, to go into the result; by default the local Hugging Face cache."""
+    separate_decoders: Literal["keep", "collapse"] = "keep"
+    """What to do with three mask decoders (DifDe): keep them, or the object's for all as the reference does."""
+    overwrite: bool = False
+    """Replace an earlier conversion there."""
 
     def run(self) -> int:
         """Carry the command out."""
         from hoirecon.contact.checkpoints.convert import convert_released
 
-        made = convert_released(self.released, self.out, vision_tower=self.vision_tower, progress=True)
+        made = convert_released(
+            self.released,
+            self.out,
+            vision_tower=self.vision_tower,
+            separate_decoders=self.separate_decoders,
+            overwrite=self.overwrite,
+            progress=True,
+        )
         size = sum(int(entry["bytes"]) for entry in made.files.values())
         print(f"result: {self.out}  ({made.name}, {len(made.files)} files, {size / 1e9:.2f} GB, checksums written)")
         return 0

@@ -2,9 +2,9 @@
 
 HOIRECON_PARITY=FOLDER pytest tests/contact/test_parity.py     # another set: FOLDER/interactvlm/
 
-Its four parts stand in files of their own: single modules (``parity_components``), whole networks in both of the
-reference's modes (``parity_full``), lifting (``parity_lifting``), rasterised maps (``parity_maps``), and losses with one
-step of training (``parity_losses``).
+Its parts stand in files of their own: single modules (``parity_components``), whole networks in both of the reference's
+modes (``parity_full``), lifting (``parity_lifting``), rasterised maps (``parity_maps``), and losses with one step of
+training (``parity_losses``).
 """
 
 from __future__ import annotations

@@ -217,3 +217,21 @@ def test_smplx_by_the_users_matrix(
 def test_a_matrix_needs_its_body(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(place, tmp_path / "out", "--object", "bottle", "--smplx-matrix", "nowhere.npz") == 2
     assert "--body" in capsys.readouterr().err
+
+
+def test_convert_once_and_again_only_when_told(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    convert = ["contact", "convert", str(place / "released"), str(tmp_path / "ours")]
+    assert cli.run(convert) == 0
+    assert "checksums written" in capsys.readouterr().out
+    assert cli.run(convert) == 2
+    assert "overwrite" in capsys.readouterr().err
+    assert cli.run([*convert, "--overwrite"]) == 0
+    out = tmp_path / "out"
+    weights = tmp_path / "ours"
+    assert _run(place, out, "--object", "bottle", "--verify", weights=str(weights)) == 0
+    shard = next(weights.rglob("mv_loc*.safetensors"))
+    data = bytearray(shard.read_bytes())
+    data[-3:] = bytes(b ^ 1 for b in data[-3:])
+    shard.write_bytes(data)
+    assert _run(place, tmp_path / "other", "--object", "bottle", "--verify", weights=str(weights)) == 2
+    assert shard.name in capsys.readouterr().err
