@@ -19,7 +19,7 @@ from hoirecon.data.body.state import BodyState, rotvec_jacobian
 from hoirecon.fitting.body_terms import BodyView
 from hoirecon.fitting.joint_view import JointView
 from hoirecon.fitting.object_state import ObjectState, pose_rows
-from hoirecon.fitting.object_terms import MaskOnOutline, deep_points, shrink
+from hoirecon.fitting.object_terms import MaskOnOutline, deep_points, mutual_nearest, shrink
 from hoirecon.fitting.objective import Residuals, Term
 from hoirecon.fitting.sdf import DistanceGrid
 
@@ -104,7 +104,7 @@ class Contact:
         part, pose, layout = view.bodies[self.body], view.state.objects[self.obj], view.state.layout
         skin, J_skin = part.points[:, self.places], part.J_points[:, self.places]
         placed = pose.place(self.obj_points)
-        to_skin, to_placed = _pairs(placed, skin)
+        to_skin, to_placed = mutual_nearest(placed, skin)
         mine = torch.cat([placed, _take(placed, to_placed)], 1)
         offset = mine - torch.cat([_take(skin, to_skin), skin], 1)
         r, slope = shrink(offset, self.dead_zone)
@@ -115,15 +115,6 @@ class Contact:
         J = J - layout.widen(slope @ J_body, layout.of_body(self.body))
         weight = torch.cat([self.obj_weight, self.body_weight]) / 2
         return Residuals(r / self.sigma, J, weight.expand(len(r), -1), self.sigma * 1e3, "mm")
-
-
-def _pairs(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Index of the nearest of b (B, M, 3) to each of a (B, N, 3), and of the nearest of a to each of b."""
-    with torch.no_grad():
-        middle = b.mean(1, keepdim=True)
-        a, b = a - middle, b - middle
-        squared = a.square().sum(-1)[..., None] - 2 * a @ b.mT + b.square().sum(-1)[:, None]
-        return squared.argmin(2), squared.argmin(1)
 
 
 def _take(values: Tensor, index: Tensor) -> Tensor:
@@ -184,7 +175,7 @@ class ObjectInBody:
         pose, layout = view.state.objects[self.obj], view.state.layout
         skin, normals = view.surfaces[self.body]
         placed = pose.place(self.points)
-        nearest, _ = _pairs(placed, skin)
+        nearest, _ = mutual_nearest(placed, skin)
         gap, normal = placed - _take(skin, nearest), _take(normals, nearest)
         depth = -(gap * normal).sum(-1)
         row, point = torch.nonzero((depth > self.tolerance) & (gap.norm(dim=-1) < self.reach), as_tuple=True)

@@ -190,11 +190,14 @@ class ContactAttraction:
 
 
 def mutual_nearest(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Index of the nearest of b (M, 3) to each of a (B, N, 3): (B, N); and of the nearest of a to each of b: (B, M)."""
-    middle = b.mean(0)
+    """Index of the nearest of b to each of a (B, N, 3): (B, N); and of the nearest of a to each of b: (B, M).
+
+    b is (M, 3) for all, or (B, M, 3). Nothing is differentiated.
+    """
+    a, b = a.detach(), b.detach()
+    middle = b.mean(-2, keepdim=True)
     a, b = a - middle, b - middle
-    cross = a @ b.T
-    squared = a.square().sum(-1)[..., None] - 2 * cross + b.square().sum(-1)
+    squared = a.square().sum(-1)[..., None] - 2 * a @ b.mT + b.square().sum(-1)[..., None, :]
     return squared.argmin(2), squared.argmin(1)
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-MAX_FRAGMENTS = 4_000_000
-"""Fragments expanded at once, about 200 MB; more are done in several rounds."""
+from hoirecon.ragged import expand, rounds
 
 
 def zbuffer(points: Tensor, faces: Tensor, height: int, width: int, near: float = 0.05) -> Tensor:
@@ -29,7 +28,7 @@ def zbuffer(points: Tensor, faces: Tensor, height: int, width: int, near: float 
     depth = torch.full((len(points) * height * width,), torch.inf, dtype=points.dtype, device=points.device)
     x0, y0, columns, rows = _cell_boxes(points, faces, height, width, near)
     counts = (columns * rows).flatten()
-    for batch in _rounds(counts):
+    for batch in rounds(counts):
         _draw(depth, points, faces, (x0, y0, columns), counts, batch, height, width)
     return depth.view(len(points), height, width)
 
@@ -49,18 +48,6 @@ def _cell_boxes(
     return first[..., 0], first[..., 1], count[..., 0], count[..., 1]
 
 
-def _rounds(counts: Tensor) -> list[tuple[int, int]]:
-    """Ranges of (pose, face) entries with at most MAX_FRAGMENTS cells each (or one entry)."""
-    ends = counts.cumsum(0)
-    ranges, start, done = [], 0, 0
-    while start < len(counts):
-        limit = torch.tensor(done + MAX_FRAGMENTS, device=counts.device)
-        stop = max(int(torch.searchsorted(ends, limit, right=True)), start + 1)
-        ranges.append((start, stop))
-        start, done = stop, int(ends[stop - 1])
-    return ranges
-
-
 def _draw(
     depth: Tensor,
     points: Tensor,
@@ -72,8 +59,7 @@ def _draw(
     width: int,
 ) -> None:
     counts = counts[span[0] : span[1]]
-    entry = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
-    within = torch.arange(len(entry), device=counts.device) - (counts.cumsum(0) - counts)[entry]
+    entry, within = expand(counts)
     x0, y0, columns = (b.flatten()[span[0] : span[1]][entry] for b in boxes)
     column = x0 + within % columns
     row = y0 + torch.div(within, columns, rounding_mode="floor")

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,17 @@ def check_writable(folder: str | Path) -> None:
             pass
     except OSError as err:
         raise InputError(f"cannot write to {folder} ({err.strerror or err}): choose another folder") from err
+
+
+def check_mesh_file(path: Path, formats: Collection[str], max_bytes: int) -> None:
+    """Raise :class:`InputError` unless a mesh file is there, of one of the formats (endings), and not too large."""
+    known = ", ".join(formats)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: give a mesh file ({known})")
+    if path.suffix.lower() not in formats:
+        raise InputError(f"{path.name} is not a mesh file that can be read: convert it to one of {known}")
+    if path.stat().st_size > max_bytes:
+        raise InputError(f"{path.name} has {path.stat().st_size >> 20} MiB, more than {max_bytes >> 20}: decimate it")
 
 
 def write_json(path: str | Path, value: Any) -> None:

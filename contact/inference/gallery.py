@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hoirecon.contact.modeling.feat_lift import normalize_cameras
-from hoirecon.contact.rendering.body_views import body_lights, vitruvian_pose
+from hoirecon.contact.rendering.body_views import vitruvian_pose
 from hoirecon.contact.rendering.surfaces import body_surface, object_surface, topology
 from hoirecon.contact.rendering.types import Lights, RenderedViews, Renderer, Surface, ViewTable
 from hoirecon.contact.rendering.view_cache import ViewCache, encode_once, render_once, views_key, weights_hash
@@ -91,7 +91,7 @@ class Gallery:
         """The canonical views of a body: its mean shape in the Vitruvian pose."""
         table = self._sized(human_views(self.network.config.human_views))
         surface = body_surface(vitruvian_pose(model), model.faces)
-        return self._subject(surface, table, body_lights(table), model.topology, self.body_views)
+        return self._subject(surface, table, view_lights(table), model.topology, self.body_views)
 
     def object(self, thing: Any) -> Subject:
         """The views of a mesh or point cloud, brought to unit size.

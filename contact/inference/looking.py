@@ -14,21 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hoirecon.arrays import BoolArray, ByteArray
+from hoirecon.arrays import ByteArray
 from hoirecon.contact.inference.generation import Answer, Prefix, answer, prefill_images, teach
 from hoirecon.contact.inference.preprocess import (
-    CLIP_GREY,
     Floats32,
     Window,
     clip_pixels,
-    person_mask,
-    person_window,
+    cut_person,
     sam_pixels,
 )
 from hoirecon.contact.prompting.conversation import prefix_ids, question_ids
 from hoirecon.errors import InputError
 from hoirecon.images import read_image
-from hoirecon.observation import box_of_mask
 
 if TYPE_CHECKING:
     from hoirecon.contact.modeling.network import InteractVLMNetwork
@@ -218,18 +215,6 @@ class _Cut:
 
 def _cut(rgb: ByteArray, person: Any, margin: float) -> _Cut:
     """The photograph, or the square round a person given by box or mask."""
-    size = (rgb.shape[0], rgb.shape[1])
-    if person is None:
-        return _Cut(rgb, size, None)
-    box, mask = _box_or_mask(person, size)
-    if mask is not None:
-        rgb = np.where(mask[..., None], rgb, np.array(CLIP_GREY, np.uint8))
-    window = person_window(size, box, margin)
-    return _Cut(window.cut(rgb), size, window)
-
-
-def _box_or_mask(person: Any, size: tuple[int, int]) -> tuple[Any, BoolArray | None]:
-    if np.ndim(person) == 2:
-        mask = person_mask(person, size)
-        return box_of_mask(mask), mask
-    return person, None
+    is_mask = person is not None and np.ndim(person) == 2
+    cut, window = cut_person(rgb, None if is_mask else person, person if is_mask else None, margin)
+    return _Cut(cut, (rgb.shape[0], rgb.shape[1]), window)

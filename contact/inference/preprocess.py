@@ -191,14 +191,20 @@ def select_person(image: Any, box: Any = None, mask: Any = None, margin: float =
     Raises:
         InputError: a box or mask that does not fit the picture, or an empty mask.
     """
-    rgb = _image(image)
+    return cut_person(_image(image), box, mask, margin)[0]
+
+
+def cut_person(rgb: ByteArray, box: Any, mask: Any, margin: float) -> tuple[ByteArray, Window | None]:
+    """What :func:`select_person` gives of a checked picture, and where it lies; None if it is the whole of it."""
     if box is None and mask is None:
-        return rgb
+        return rgb, None
+    shape = (rgb.shape[0], rgb.shape[1])
     if mask is not None:
-        kept = person_mask(mask, (rgb.shape[0], rgb.shape[1]))
+        kept = person_mask(mask, shape)
         box = box_of_mask(kept) if box is None else box
         rgb = np.where(kept[..., None], rgb, np.array(CLIP_GREY, np.uint8))
-    return person_window((rgb.shape[0], rgb.shape[1]), box, margin).cut(rgb)
+    window = person_window(shape, box, margin)
+    return window.cut(rgb), window
 
 
 def person_mask(mask: Any, shape: tuple[int, int]) -> BoolArray:

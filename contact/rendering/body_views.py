@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from hoirecon.arrays import FloatArray
-from hoirecon.contact.rendering.types import Lights, RenderedViews, Renderer, ViewTable
+from hoirecon.contact.rendering.types import RenderedViews, Renderer, ViewTable
 from hoirecon.contact.rendering.views import view_lights
 from hoirecon.data.body.skeleton import BODY_JOINT_NAMES
 
@@ -55,11 +55,6 @@ def vitruvian_pose(model: BodyModel) -> FloatArray:
     return moved
 
 
-def body_lights(table: ViewTable) -> Lights:
-    """Where the light stands in each view of a body, as in the released pictures."""
-    return view_lights(table)
-
-
 def render_body(
     model: BodyModel, table: ViewTable, renderer: Renderer, cache: ViewCache | None = None
 ) -> RenderedViews:
@@ -75,4 +70,4 @@ def render_body(
     from hoirecon.contact.rendering.view_cache import render_once
 
     surface = body_surface(vitruvian_pose(model), model.faces)
-    return render_once(surface, table, body_lights(table), renderer, cache)
+    return render_once(surface, table, view_lights(table), renderer, cache)

@@ -19,6 +19,7 @@ import numpy as np
 
 from hoirecon.arrays import FloatArray, IntArray
 from hoirecon.errors import InputError
+from hoirecon.files import check_mesh_file
 from hoirecon.mesh import Mesh
 
 FORMATS = (".obj", ".ply", ".off", ".glb", ".stl")
@@ -43,12 +44,7 @@ def read_thing(path: str | Path) -> Mesh | FloatArray:
         InputError: missing, unreadable, too large, empty, NaN, or faces that name vertices that are not there.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: give a mesh file ({', '.join(FORMATS)})")
-    if path.suffix.lower() not in FORMATS:
-        raise InputError(f"{path.name} is not a mesh file that can be read: convert it to one of {', '.join(FORMATS)}")
-    if path.stat().st_size > MAX_BYTES:
-        raise InputError(f"{path.name} has {path.stat().st_size >> 20} MiB, more than {MAX_BYTES >> 20}: decimate it")
+    check_mesh_file(path, FORMATS, MAX_BYTES)
     try:
         verts, faces = _read_obj(path.read_bytes()) if path.suffix.lower() == ".obj" else _read_other(path)
     except InputError:

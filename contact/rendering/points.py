@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from hoirecon.contact.rendering.cameras import ViewCamera, project, view_cameras
-from hoirecon.contact.rendering.cells import centre, centres_between, expand, nonzero, rounds
+from hoirecon.contact.rendering.cells import centre, centres_between, nonzero
 from hoirecon.contact.rendering.shading import to_bytes
 from hoirecon.contact.rendering.types import PointMaps, RenderedViews, Surface, ViewTable
+from hoirecon.ragged import expand, rounds
 
 POINT_RADIUS = 0.05
 """Radius of a point in NDC where the pictures of PIAD's objects were drawn."""

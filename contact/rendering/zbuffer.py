@@ -21,11 +21,12 @@ import torch
 from torch import Tensor
 
 from hoirecon.contact.rendering.cameras import Z_CLIP, ViewCamera, project, view_cameras
-from hoirecon.contact.rendering.cells import centre, centres_between, expand, nonzero, rounds
+from hoirecon.contact.rendering.cells import centre, centres_between, nonzero
 from hoirecon.contact.rendering.points import POINT_RADIUS, ZBufferPoints, render_cloud
 from hoirecon.contact.rendering.shading import phong, to_bytes
 from hoirecon.contact.rendering.types import Lights, PixelMaps, RenderedViews, Surface, ViewTable
 from hoirecon.contact.rendering.views import check_lights
+from hoirecon.ragged import expand, rounds
 
 MIN_AREA = 1e-8
 """Twice a triangle's area in NDC below which it is not drawn; also added to it before division, as pytorch3d does."""

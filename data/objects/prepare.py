@@ -10,6 +10,7 @@ import numpy as np
 
 from hoirecon.arrays import FloatArray, IntArray
 from hoirecon.errors import InputError, require
+from hoirecon.files import check_mesh_file
 from hoirecon.mesh import Mesh
 
 Unit = Literal["m", "cm", "mm", "auto"]
@@ -70,12 +71,7 @@ def prepare_mesh(mesh_or_path: Mesh | str | Path, unit: Unit = "m", target_faces
 def _read(path: Path) -> tuple[FloatArray, IntArray]:
     import trimesh
 
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: give a mesh file ({', '.join(FORMATS)})")
-    if path.suffix.lower() not in FORMATS:
-        raise InputError(f"{path.name} is not a mesh file that can be read: convert it to one of {', '.join(FORMATS)}")
-    if path.stat().st_size > MAX_BYTES:
-        raise InputError(f"{path.name} has {path.stat().st_size >> 20} MiB, more than {MAX_BYTES >> 20}: decimate it")
+    check_mesh_file(path, FORMATS, MAX_BYTES)
     try:
         loaded = trimesh.load(path, process=False, skip_materials=True)
         joined = loaded.to_mesh() if isinstance(loaded, trimesh.Scene) else loaded

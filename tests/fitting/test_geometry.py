@@ -90,7 +90,7 @@ def test_zbuffer_batch_and_rounds_change_nothing(monkeypatch: pytest.MonkeyPatch
     faces = torch.tensor(random_soup(0)[1])
     batch = torch.tensor(np.stack(sets))
     whole = zbuffer(batch, faces, 17, 20)
-    monkeypatch.setattr("hoirecon.fitting.raster.MAX_FRAGMENTS", 50)
+    monkeypatch.setattr("hoirecon.ragged.MAX_CELLS", 50)
     assert torch.equal(zbuffer(batch, faces, 17, 20), whole)
     assert torch.equal(zbuffer(batch[3:4], faces, 17, 20)[0], whole[3])
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from hoirecon.contact.rendering.body_views import SMPLH_PELVIS, body_lights, render_body, vitruvian_pose
+from hoirecon.contact.rendering.body_views import SMPLH_PELVIS, render_body, vitruvian_pose
 from hoirecon.contact.rendering.types import PixelMaps
 from hoirecon.contact.rendering.view_cache import ViewCache
-from hoirecon.contact.rendering.views import HUMAN_VIEWS, human_views, resized
+from hoirecon.contact.rendering.views import HUMAN_VIEWS, human_views, resized, view_lights
 from hoirecon.contact.rendering.zbuffer import ZBufferRenderer
 from hoirecon.data.body import BodyModel, load_body
 
@@ -104,5 +104,5 @@ def test_views_come_from_the_cache_the_second_time(free: BodyModel, small: ZBuff
 
 
 def test_there_is_a_light_for_every_view() -> None:
-    lights = body_lights(human_views("4MV-Z_Vitru"))
+    lights = view_lights(human_views("4MV-Z_Vitru"))
     assert lights == ((0, 0, 3), (0, 0, -3), (0, 0, -3), (0, 0, 3))

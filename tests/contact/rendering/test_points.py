@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from hoirecon.contact.rendering import cells
+from hoirecon import ragged
 from hoirecon.contact.rendering.cameras import project, view_camera
 from hoirecon.contact.rendering.points import POINT_RADIUS, POINT_RADIUS_LEMON, POINTS_PER_PIXEL, ZBufferPoints
 from hoirecon.contact.rendering.pytorch3d_renderer import PyTorch3DRenderer
@@ -85,7 +85,7 @@ def test_shifted_views_are_the_same_too() -> None:
 def test_rounds_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     surface = cloud(500)
     whole, maps = drawn(surface, ZBufferRenderer())
-    monkeypatch.setattr(cells, "MAX_FRAGMENTS", 200)
+    monkeypatch.setattr(ragged, "MAX_CELLS", 200)
     rounds, round_maps = drawn(surface, ZBufferRenderer())
     np.testing.assert_array_equal(maps.points, round_maps.points)
     np.testing.assert_array_equal(whole.images, rounds.images)

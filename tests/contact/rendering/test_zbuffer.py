@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from hoirecon.contact.rendering import cells
+from hoirecon import ragged
 from hoirecon.contact.rendering.cameras import Z_CLIP, project
 from hoirecon.contact.rendering.types import PixelMaps, Surface, View, ViewTable
 from hoirecon.contact.rendering.views import human_views, object_views, resized, view_lights
@@ -117,7 +117,7 @@ def test_faces_behind_the_camera_are_dropped_and_crossing_ones_cut() -> None:
 def test_results_do_not_depend_on_rounds(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     table = resized(object_views("4MV-Z_HM"), 80)
     whole = maps_of(SHAPES[name], table)
-    monkeypatch.setattr(cells, "MAX_FRAGMENTS", 97)
+    monkeypatch.setattr(ragged, "MAX_CELLS", 97)
     rounds = maps_of(SHAPES[name], table)
     np.testing.assert_array_equal(whole.verts, rounds.verts)
     np.testing.assert_array_equal(whole.bary, rounds.bary)
