@@ -33,8 +33,8 @@ class StageConfig:
 class FitConfig:
     """Settings of :func:`hoirecon.fitting.object_fit.fit_objects`."""
 
-    rotations: int = 256
-    """Start rotations of the even cover of SO(3); 64 loses about a tenth of the scenes."""
+    hypotheses: int = 256
+    """Start poses, one for each rotation of an even cover of SO(3); 64 loses about a tenth of the scenes."""
     prune_after: int = 3
     """Coarse steps after which the worse half of the hypotheses is dropped; 0 keeps all to the end of the stage."""
     keep: int = 32
@@ -97,8 +97,8 @@ class FitConfig:
     """Seed of the samples on the surfaces."""
 
     def __post_init__(self) -> None:
-        if self.rotations < 0 or self.keep < 1 or self.chunk < 1:
+        if self.hypotheses < 0 or self.keep < 1 or self.chunk < 1:
             raise InputError(
-                f"the fit needs rotations >= 0, keep >= 1 and chunk >= 1, "
-                f"got {self.rotations}, {self.keep} and {self.chunk}"
+                f"the fit needs hypotheses >= 0, keep >= 1 and chunk >= 1, "
+                f"got {self.hypotheses}, {self.keep} and {self.chunk}"
             )

@@ -17,7 +17,7 @@ class JointConfig:
     body_first: bool = True
     """Whether a touching body is first moved to its own landmarks, so that objects meet it there; a body from
     :func:`~hoirecon.fitting.body_fit.fit_body` hardly moves."""
-    hypotheses: int = 4
+    carried: int = 4
     """Best distinct object hypotheses that go on to the joint stages."""
     chain: StageConfig = field(default_factory=lambda: StageConfig(8, 96, 192, 70, 6.0, 0.06, 0.015, 0.3))
     """Second stage: objects and the joints between the torso and the parts that touch. Its robust scales are narrow: a
@@ -61,7 +61,7 @@ class JointConfig:
     """Energy gap in squared sigmas by which a hypothesis counts e times less in the spread of the covariance."""
 
     def __post_init__(self) -> None:
-        positive = ("hypotheses", "contact_sigma", "anchor", "penetration_sigma", "surface_points")
+        positive = ("carried", "contact_sigma", "anchor", "penetration_sigma", "surface_points")
         bad = [name for name in positive if not getattr(self, name) > 0]
         bad += [] if min(self.anchor_transl) > 0 else ["anchor_transl"]
         if bad or self.refreshes < 0:

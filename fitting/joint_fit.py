@@ -84,7 +84,7 @@ def fit(
     problem = replace(problem, extra=tuple(terms))
     seconds["objects"] = time.process_time() - clock
     clock = time.process_time()
-    state, dropped = finite_ones(problem.start(starts or hypotheses(fits, config.hypotheses)))
+    state, dropped = finite_ones(problem.start(starts or hypotheses(fits, config.carried)))
     problem = problem.with_surfaces(state)
     state, quad = solve_stages(problem, state)
     seconds["joint"] = time.process_time() - clock

@@ -110,14 +110,14 @@ def _check_lists(
 def start_rotations(obj: ObjectToFit, config: FitConfig) -> Tensor:
     """(B, 3, 3) rotations to start from: given ones, upright ones if an up axis is known, and an even cover."""
     parts = [] if obj.initial_rotations is None else [torch.tensor(obj.initial_rotations)]
-    upright = config.rotations // 2 if obj.up_obj is not None else 0
+    upright = config.hypotheses // 2 if obj.up_obj is not None else 0
     if obj.up_obj is not None:
         up_obj = torch.tensor(obj.up_obj, dtype=torch.float64)
         parts.append(upright_rotations(upright, up_obj, torch.tensor(UP_CAM, dtype=torch.float64)))
-    parts.append(super_fibonacci(config.rotations - upright))
+    parts.append(super_fibonacci(config.hypotheses - upright))
     rotations = torch.cat(parts)
     if len(rotations) == 0:
-        raise InputError(f"{obj.name} has no start rotation: give initial_rotations or rotations > 0")
+        raise InputError(f"{obj.name} has no start rotation: give initial_rotations or hypotheses > 0")
     return rotations
 
 

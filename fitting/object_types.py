@@ -27,7 +27,7 @@ class ObjectToFit:
     up_obj: tuple[float, float, float] | None = None
     """Axis of the mesh that usually points up; half of the start rotations then keep it upright. None: no idea."""
     initial_rotations: FloatArray | None = None
-    """(N, 3, 3) start rotations ``R_cam_obj`` tried besides the even cover; with ``rotations=0`` the only ones."""
+    """(N, 3, 3) start rotations ``R_cam_obj`` tried besides the even cover; with ``hypotheses=0`` the only ones."""
 
     def __post_init__(self) -> None:
         mu, sigma = (float(v) for v in as_floats(self.size_prior, (2,), "size_prior"))

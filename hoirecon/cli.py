@@ -201,7 +201,7 @@ class Reconstruct:
         return replace(
             usual,
             body=replace(usual.body, height_m=self.height),
-            fit=replace(usual.fit, rotations=self.rotations),
+            fit=replace(usual.fit, hypotheses=self.rotations),
         )
 
 

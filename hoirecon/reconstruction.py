@@ -155,7 +155,7 @@ def reconstruct(
     for left in reversed(range(config.rounds)):
         with clock.stage("bringing body and object together"):
             fit = _reach(fit, things, fits, estimates, model, config)
-            close_by = replace(config.fit, rotations=0)
+            close_by = replace(config.fit, hypotheses=0)
             if left == 0:
                 close_by = replace(close_by, penetration_weight=config.last_penetration * close_by.penetration_weight)
             near = _fit_objects(observation, fit, things, estimates, close_by, [f.pose.R for f in fits])

@@ -30,6 +30,9 @@ class NoiseLevel:
     """Area of a false piece of the object's mask, as a share of it."""
     cut: float = 0.0
     """Share of the object that is hidden behind one more occluder."""
+    landmark_share: float = 0.0
+    """Standard deviation of a seen landmark of the person, each way, as a share of a stature's length in pixels; hidden
+    ones are two and a half times worse."""
     mismatch: bool = False
     """Whether the mesh is another one: 10 to 20 % off along each axis, and a part missing where one can be spared."""
 
@@ -38,10 +41,10 @@ LEVELS: Mapping[str, NoiseLevel] = {
     level.name: level
     for level in (
         NoiseLevel("L0"),
-        NoiseLevel("L1", 0.80, 0.85, 1.0, 2.5, 0.01, 0.10),
-        NoiseLevel("L2", 0.65, 0.75, 2.0, 5.0, 0.02, 0.20),
-        NoiseLevel("L3", 0.40, 0.50, 4.0, 10.0, 0.04, 0.30, blob=0.2, cut=0.3),
-        NoiseLevel("mismatch", 0.65, 0.75, 2.0, 5.0, 0.02, 0.20, mismatch=True),
+        NoiseLevel("L1", 0.80, 0.85, 1.0, 2.5, 0.01, 0.10, landmark_share=0.005),
+        NoiseLevel("L2", 0.65, 0.75, 2.0, 5.0, 0.02, 0.20, landmark_share=0.01),
+        NoiseLevel("L3", 0.40, 0.50, 4.0, 10.0, 0.04, 0.30, blob=0.2, cut=0.3, landmark_share=0.02),
+        NoiseLevel("mismatch", 0.65, 0.75, 2.0, 5.0, 0.02, 0.20, landmark_share=0.01, mismatch=True),
     )
 }
 """L0 exact; L2 about what today's estimators give; mismatch is L2 with a wrong mesh."""

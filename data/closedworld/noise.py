@@ -12,6 +12,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from hoirecon.arrays import BoolArray, ByteArray, FloatArray, IntArray
 from hoirecon.contact_map import ContactMap
 from hoirecon.data.closedworld.bent_body import bent_body
+from hoirecon.data.closedworld.landmarks import noisy_landmarks
 from hoirecon.data.closedworld.levels import NoiseLevel, level_of
 from hoirecon.data.closedworld.posing import body_model
 from hoirecon.data.closedworld.rays import Solid
@@ -32,7 +33,7 @@ class NoisyObservation:
 
     level: NoiseLevel
     observation: Observation
-    """Picture, camera, masks, occluders."""
+    """Picture, camera, masks, occluders, landmarks of the person."""
     body: SceneBody
     """The body as estimated."""
     mesh: Mesh
@@ -65,6 +66,8 @@ def observe_scene(scene: ClosedWorldScene, level: str | NoiseLevel = "L2", seed:
     level = level_of(level)
     rng = np.random.default_rng([VERSION, scene.seed, seed, zlib.crc32(level.name.encode())])
     observation = _masks(scene, level, rng)
+    own = np.random.default_rng([VERSION, scene.seed, seed, zlib.crc32(f"{level.name} landmarks".encode())])
+    observation = observation.replace(keypoints=noisy_landmarks(scene, level, own))
     params = scene.params if level.ends_m == 0 else bent_body(scene.params, level.joint_deg, level.ends_m, rng)
     body = body_model().pose(params)
     scale = float(np.exp(level.scale_log_sigma * rng.standard_normal()))

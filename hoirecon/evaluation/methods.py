@@ -64,11 +64,12 @@ def fit_hoirecon(problem: Problem) -> Prediction:
 
 
 def fit_hoirecon_joint(problem: Problem) -> Prediction:
-    """Our joint fit with its default settings; the body brings its silhouette, but no landmarks."""
-    from hoirecon.fitting import ObjectToFit, fit
+    """Our joint fit with its default settings; the body brings its landmarks."""
+    from hoirecon.fitting import ObjectToFit, PersonToFit, fit
 
     thing = ObjectToFit(problem.mesh, problem.name, problem.size_prior)
-    found = fit(problem.observation, problem.body, [thing], [problem.contacts])
+    person = PersonToFit(problem.body, problem.observation.keypoints)
+    found = fit(problem.observation, person, [thing], [problem.contacts])
     others = tuple(a.poses[0] for a in found.alternatives)
     return Prediction(found.best.poses[0], others, found.best.bodies[0], found.flags)
 

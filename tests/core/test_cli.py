@@ -128,7 +128,7 @@ def test_options_change_only_what_they_name() -> None:
     usual = ReconstructConfig()
     assert cli.Reconstruct(Path("a.jpg"))._config() == usual
     changed = cli.Reconstruct(Path("a.jpg"), height=1.8, rotations=64)._config()
-    assert changed.fit == replace(usual.fit, rotations=64)
+    assert changed.fit == replace(usual.fit, hypotheses=64)
     assert changed.body == replace(usual.body, height_m=1.8)
 
 

@@ -25,7 +25,7 @@ from hoirecon.requests import ObjectRequest, prepare_thing
 from tests.contact.checkpoints.tiny_checkpoint import write_released
 from tests.contact.toy_scene import SAYS, told
 
-QUICK = ReconstructConfig(fit=FitConfig(rotations=16, keep=4), rounds=1)
+QUICK = ReconstructConfig(fit=FitConfig(hypotheses=16, keep=4), rounds=1)
 
 
 class KnownPerson:

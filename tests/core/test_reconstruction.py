@@ -20,7 +20,7 @@ from hoirecon.reconstruction import ReconstructConfig, reconstruct
 from hoirecon.requests import ObjectRequest, locate, prepare_things
 from hoirecon.scene import Scene
 
-QUICK = ReconstructConfig(fit=FitConfig(rotations=64, keep=8))
+QUICK = ReconstructConfig(fit=FitConfig(hypotheses=64, keep=8))
 
 
 @dataclass(frozen=True)

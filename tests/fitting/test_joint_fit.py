@@ -67,7 +67,7 @@ def test_a_displaced_hand_and_object_come_back_together(scene: JointScene, quick
 
 
 def test_from_scratch_in_one_call(scene: JointScene, quick: JointConfig) -> None:
-    config = replace(quick, objects=FitConfig(rotations=48, keep=8), hypotheses=2)
+    config = replace(quick, objects=FitConfig(hypotheses=48, keep=8), carried=2)
     body = scene.people[0].body  # bare: only its own pose holds it
     result = fit(scene.observation, body, scene.objects, [scene.contacts[0, 0]], config)
     assert len(result.object_fits) == 1
@@ -218,8 +218,8 @@ def test_bad_input_is_refused_in_a_sentence(scene: JointScene) -> None:
         fit(seen, person, objects, [pair], starts=[[]])
     with pytest.raises(InputError):
         fit(seen, person, objects, [(ContactMap(np.zeros(7), person.body.topology), pair[1])])
-    with pytest.raises(InputError, match="needs positive hypotheses"):
-        JointConfig(hypotheses=0)
+    with pytest.raises(InputError, match="needs positive carried"):
+        JointConfig(carried=0)
     empty = seen.replace(object_masks=(np.zeros(seen.size, bool),))
     with pytest.raises(InputError, match="0 pixels"):
         fit(empty, person, objects, [pair])

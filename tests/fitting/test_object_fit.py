@@ -32,7 +32,7 @@ from hoirecon.mesh import Mesh
 from hoirecon.pose import ObjectPose
 
 TRIANGLE = np.array([[0, 1, 2]])
-QUICK = FitConfig(rotations=96, keep=12)
+QUICK = FitConfig(hypotheses=96, keep=12)
 """Fewer starts than the recipe: these scenes are exact and small."""
 
 
@@ -74,7 +74,7 @@ def test_a_fit_from_the_truth_stays_there(small_scene: Callable[..., Any]) -> No
 
 
 def test_the_same_input_gives_the_same_output(small_scene: Callable[..., Any]) -> None:
-    scene, few = small_scene(kind="hammer"), FitConfig(rotations=16, keep=4)
+    scene, few = small_scene(kind="hammer"), FitConfig(hypotheses=16, keep=4)
     one, two = fit(scene, few), fit(scene, few)
     assert np.array_equal(one.pose.T_cam_obj, two.pose.T_cam_obj)
     assert one.energy == two.energy
@@ -82,7 +82,7 @@ def test_the_same_input_gives_the_same_output(small_scene: Callable[..., Any]) -
 
 def test_the_meshs_own_frame_does_not_matter(small_scene: Callable[..., Any]) -> None:
     """Shifted and turned vertices in the file: the placed object is the same."""
-    scene, few = small_scene(kind="steps"), FitConfig(rotations=0)
+    scene, few = small_scene(kind="steps"), FitConfig(hypotheses=0)
     turn = Rotation.from_rotvec([0.3, -1.0, 0.4]).as_matrix()
     mesh = scene.mesh.with_verts(scene.mesh.verts @ turn.T + [0.7, -0.4, 0.3])
     start = scene.pose.R @ Rotation.from_rotvec([0.15, 0.1, -0.1]).as_matrix()
@@ -98,7 +98,7 @@ def test_image_size_and_mesh_density_do_not_matter(change: str, small_scene: Cal
     base = small_scene(kind="chair")
     large = Camera.from_focal(900.0, 960, 720)
     other = small_scene(kind="chair", camera=large) if change == "image" else small_scene(kind="chair", edge=0.1)
-    few, R = FitConfig(rotations=0), base.pose.R @ Rotation.from_rotvec([0.15, 0.1, -0.1]).as_matrix()
+    few, R = FitConfig(hypotheses=0), base.pose.R @ Rotation.from_rotvec([0.15, 0.1, -0.1]).as_matrix()
     first, second = (fit(s, few, initial_rotations=R[None]) for s in (base, other))
     probe = base.mesh.verts
     assert np.linalg.norm(first.pose.apply(probe) - second.pose.apply(probe), axis=1).mean() < 0.012
@@ -117,7 +117,7 @@ def test_the_mask_may_be_cut_by_the_edge_of_the_picture(small_scene: Callable[..
     assert observation.object_masks[0][:, 0].any()
     cropped = dataclasses.replace(scene, observation=observation)
     start = scene.pose.R @ Rotation.from_rotvec([0.1, 0.1, -0.1]).as_matrix()
-    found = fit(cropped, FitConfig(rotations=0), initial_rotations=start[None])
+    found = fit(cropped, FitConfig(hypotheses=0), initial_rotations=start[None])
     assert surface_error(scene, found) < 0.03
 
 
@@ -127,7 +127,7 @@ def test_without_contact_the_fit_says_so(small_scene: Callable[..., Any]) -> Non
     start = scene.pose.R @ Rotation.from_rotvec([0.1, 0.1, -0.1]).as_matrix()
     obj = ObjectToFit(scene.mesh, "chair", (0.0, 0.1), initial_rotations=start[None])
     for contact in (None, none):
-        found = fit_objects(scene.observation, scene.body, [obj], [contact], FitConfig(rotations=0))[0]  # type: ignore[list-item]
+        found = fit_objects(scene.observation, scene.body, [obj], [contact], FitConfig(hypotheses=0))[0]  # type: ignore[list-item]
         assert {"no contact", "scale set by prior"} <= set(found.flags)
         assert "depth prior" in found.terms
         assert found.iou_visible > 0.9
@@ -141,7 +141,7 @@ def test_a_second_object_is_fitted_behind_the_first(small_scene: Callable[..., A
     half[:, :230] = True
     observation = scene.observation.replace(object_masks=(mask & half, mask & ~half))
     obj = ObjectToFit(scene.mesh, "chair", (0.0, 0.1), initial_rotations=scene.pose.R[None])
-    fits = fit_objects(observation, scene.body, [obj, obj], [scene.contact] * 2, FitConfig(rotations=0))
+    fits = fit_objects(observation, scene.body, [obj, obj], [scene.contact] * 2, FitConfig(hypotheses=0))
     assert [f.name for f in fits] == ["chair", "chair"]
     assert surface_error(scene, fits[1]) < 0.08
 
@@ -149,7 +149,7 @@ def test_a_second_object_is_fitted_behind_the_first(small_scene: Callable[..., A
 # --------------------------------------------------------------------------------------------------------- details
 def test_an_up_axis_makes_half_of_the_starts_upright() -> None:
     obj = ObjectToFit(Mesh(np.eye(3), TRIANGLE), up_obj=(0.0, 1.0, 0.0))
-    R = start_rotations(obj, FitConfig(rotations=64))
+    R = start_rotations(obj, FitConfig(hypotheses=64))
     upright = (R[:, :, 1] @ torch.tensor([0.0, -1.0, 0.0], dtype=torch.float64)) > math.cos(math.radians(20.1))
     assert len(R) == 64
     assert int(upright.sum()) >= 32
@@ -265,7 +265,7 @@ def test_impossible_hints_are_told(options: dict[str, Any], told: str) -> None:
 
 def test_no_start_at_all_is_told(small_scene: Callable[..., Any]) -> None:
     with pytest.raises(InputError, match="no start rotation"):
-        fit(small_scene(kind="steps"), FitConfig(rotations=0))
+        fit(small_scene(kind="steps"), FitConfig(hypotheses=0))
 
 
 def test_poses_behind_the_camera_cost_but_do_not_crash(small_scene: Callable[..., Any]) -> None:
