@@ -82,8 +82,8 @@ class Reconstruct:
     """Segment Anything checkpoint: segments by SAM instead of GrabCut."""
     contact_weights: Path | None = None
     """Folder of InteractVLM weights: contact by it instead of by geometry (see `hoirecon contact`)."""
-    rotations: int = 256
-    """Start rotations of the object fit; fewer is faster, 64 loses about a tenth of the scenes."""
+    hypotheses: int = 256
+    """Start poses of the object fit, evenly turned; fewer is faster, 64 loses about a tenth of the scenes."""
     quiet: bool = False
     """No progress bars."""
 
@@ -201,7 +201,7 @@ class Reconstruct:
         return replace(
             usual,
             body=replace(usual.body, height_m=self.height),
-            fit=replace(usual.fit, hypotheses=self.rotations),
+            fit=replace(usual.fit, hypotheses=self.hypotheses),
         )
 
 

@@ -53,7 +53,7 @@ def _fails(args: list[str], says: str, capsys: pytest.CaptureFixture[str], out: 
         (["--object", "cup", "--object-box", "1,2,30,40", "--intrinsics", "-5,5,80,60"], "positive focal"),
         (["--object", "cup", "--object-box", "1,2,30,40", "--distortion", "0,0,0,0"], "calibrated camera"),
         (["--object", "cup", "--object-prompt", "no.json"], "no.json does not exist"),
-        (["--object", "cup", "--object-box", "1,2,30,40", "--rotations", "-1"], "rotations"),
+        (["--object", "cup", "--object-box", "1,2,30,40", "--hypotheses", "-1"], "hypotheses"),
     ],
 )
 def test_bad_options(
@@ -127,7 +127,7 @@ def test_options_change_only_what_they_name() -> None:
 
     usual = ReconstructConfig()
     assert cli.Reconstruct(Path("a.jpg"))._config() == usual
-    changed = cli.Reconstruct(Path("a.jpg"), height=1.8, rotations=64)._config()
+    changed = cli.Reconstruct(Path("a.jpg"), height=1.8, hypotheses=64)._config()
     assert changed.fit == replace(usual.fit, hypotheses=64)
     assert changed.body == replace(usual.body, height_m=1.8)
 
