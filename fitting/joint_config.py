@@ -41,7 +41,10 @@ class JointConfig:
     """How far off the place of the given body may be, one sigma across, down and along the camera's axis, metres."""
     silhouette_weight: float = 5.0
     """Effective number of measurements of the person's silhouette, each way, for a body without landmarks (beside them
-    it gained nothing); 0 leaves it out. One person only."""
+    it gained nothing on synthetic scenes); 0 leaves it out. One person only."""
+    silhouette_beside_landmarks: bool = False
+    """Whether the silhouette counts for a body with landmarks too: detected ones have errors in common that no number
+    of them tells."""
     penetration_sigma: float = 0.005
     """Noise of a penetration depth, metres."""
     surface_points: int = 1500

@@ -137,8 +137,9 @@ def prepare_joint(
     persons = tuple(make_person(p, observation, v, device, dtype) for p, v in zip(people, verts, strict=True))
     problem = JointProblem(observation, persons, (), tuple(obj.mesh for obj in objects), tuple(edges), config)
     one = persons[0]
-    # Landmarks say more than the silhouette, and the mask of several persons is one.
-    if len(persons) == 1 and one.landmarks is None and config.silhouette_weight > 0:
+    # Exact landmarks say more than the silhouette, and the mask of several persons is one.
+    wanted = one.landmarks is None or config.silhouette_beside_landmarks
+    if len(persons) == 1 and wanted and config.silhouette_weight > 0:
         region = person_region(observation, one.mesh, one.figure.model.v_template)
         problem = replace(problem, people=(replace(one, region=region),))
     if config.body_first:
