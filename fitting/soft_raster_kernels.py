@@ -67,6 +67,23 @@ def kernels(dtype: torch.dtype) -> tuple[Any, Any]:
         """First pixel of 0..count whose centre does not lie before x; clamped as a float, for x may be anything."""
         return int(wp.ceil(wp.clamp(x - real(0.5), real(0.0), real(count))))
 
+    @wp.func
+    def reached(a: vec2, b: vec2, c: vec2, area: real, blur: real, tiny: real, height: int, width: int) -> wp.vec4i:
+        """Rows from, to and columns from, to of the pixels that a face may touch; none if it has no area."""
+        box = wp.vec4i(0, 0, 0, 0)
+        if wp.abs(area) > tiny and wp.isfinite(area):
+            pad = wp.sqrt(blur)
+            box[0] = first(wp.min(wp.min(a[1], b[1]), c[1]) - pad, height)
+            box[1] = first(wp.max(wp.max(a[1], b[1]), c[1]) + pad, height)
+            box[2] = first(wp.min(wp.min(a[0], b[0]), c[0]) - pad, width)
+            box[3] = first(wp.max(wp.max(a[0], b[0]), c[0]) + pad, width)
+        return box
+
+    @wp.func
+    def touched(d: real, s: real, blur: real) -> bool:
+        """Whether a pixel at squared distance d of the outline, s inside or outside, is drawn by the face."""
+        return s < real(0.0) or d < blur
+
     # A pixel whose sum exceeds 40 is full: exp(-40) is under float64's resolution of 1.
     @wp.kernel(module="unique", enable_backward=False)
     def forward(
@@ -82,20 +99,14 @@ def kernels(dtype: torch.dtype) -> tuple[Any, Any]:
         b = xy[n, faces[f, 1]]
         c = xy[n, faces[f, 2]]
         area = edge(c, a, b)
-        if wp.abs(area) <= tiny or not wp.isfinite(area):
-            return
-        pad = wp.sqrt(blur)
-        j0 = first(wp.min(wp.min(a[0], b[0]), c[0]) - pad, total.shape[2])
-        i0 = first(wp.min(wp.min(a[1], b[1]), c[1]) - pad, total.shape[1])
-        j1 = first(wp.max(wp.max(a[0], b[0]), c[0]) + pad, total.shape[2])
-        i1 = first(wp.max(wp.max(a[1], b[1]), c[1]) + pad, total.shape[1])
-        for i in range(i0, i1):
-            for j in range(j0, j1):
+        box = reached(a, b, c, area, blur, tiny, total.shape[1], total.shape[2])
+        for i in range(box[0], box[1]):
+            for j in range(box[2], box[3]):
                 if total[n, i, j] < real(40.0):
                     p = vec2(real(j) + real(0.5), real(i) + real(0.5))
                     d = nearest(p, a, b, c, tiny)[2]
                     s = sign(p, a, b, c, area)
-                    if s < real(0.0) or d < blur:
+                    if touched(d, s, blur):
                         x = -s * d / sigma
                         wp.atomic_add(total, n, i, j, wp.max(x, real(0.0)) + wp.log(real(1.0) + wp.exp(-wp.abs(x))))
 
@@ -115,24 +126,18 @@ def kernels(dtype: torch.dtype) -> tuple[Any, Any]:
         b = xy[n, faces[f, 1]]
         c = xy[n, faces[f, 2]]
         area = edge(c, a, b)
-        if wp.abs(area) <= tiny or not wp.isfinite(area):
-            return
-        pad = wp.sqrt(blur)
-        j0 = first(wp.min(wp.min(a[0], b[0]), c[0]) - pad, total.shape[2])
-        i0 = first(wp.min(wp.min(a[1], b[1]), c[1]) - pad, total.shape[1])
-        j1 = first(wp.max(wp.max(a[0], b[0]), c[0]) + pad, total.shape[2])
-        i1 = first(wp.max(wp.max(a[1], b[1]), c[1]) + pad, total.shape[1])
+        box = reached(a, b, c, area, blur, tiny, total.shape[1], total.shape[2])
         ga = vec2(real(0.0), real(0.0))
         gb = vec2(real(0.0), real(0.0))
         gc = vec2(real(0.0), real(0.0))
-        for i in range(i0, i1):
-            for j in range(j0, j1):
+        for i in range(box[0], box[1]):
+            for j in range(box[2], box[3]):
                 g = grad_total[n, i, j]
                 if total[n, i, j] < real(40.0) and g != real(0.0):
                     p = vec2(real(j) + real(0.5), real(i) + real(0.5))
                     near = nearest(p, a, b, c, tiny)
                     s = sign(p, a, b, c, area)
-                    if s < real(0.0) or near[2] < blur:
+                    if touched(near[2], s, blur):
                         # d total / d(signed squared distance), times its derivative by the nearest outline point.
                         w = s * g * real(2.0) / sigma / (real(1.0) + wp.exp(wp.min(s * near[2] / sigma, real(80.0))))
                         t = near[1]
