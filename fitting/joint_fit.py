@@ -15,6 +15,7 @@ from hoirecon.contact_map import ContactMap
 from hoirecon.data.body.state import FreeParams
 from hoirecon.errors import InputError
 from hoirecon.fitting.body_types import BodyFit
+from hoirecon.fitting.checks import check_fit
 from hoirecon.fitting.fit_config import FitConfig, StageConfig
 from hoirecon.fitting.joint_config import JointConfig
 from hoirecon.fitting.joint_outline import person_region
@@ -76,9 +77,7 @@ def fit(
     Raises:
         InputError: empty masks, unusable meshes or bodies, lists of different lengths, contact on another mesh.
     """
-    config = config if isinstance(config, JointConfig) else JointConfig(objects=config or FitConfig())
-    people = [PersonToFit.of(b) for b in ([body] if isinstance(body, AnyBody) else body)]
-    pairs = _check(observation, people, objects, contacts, starts)
+    people, pairs, config = check_fit(observation, body, objects, contacts, config, terms, starts, device, dtype)
     clock, seconds = time.process_time(), {}
     problem, fits = prepare_joint(observation, people, objects, pairs, config, starts, device, dtype)
     problem = replace(problem, extra=tuple(terms))
@@ -89,37 +88,6 @@ def fit(
     state, quad = solve_stages(problem, state)
     seconds["joint"] = time.process_time() - clock
     return make_result(problem, state, quad, fits, dropped, seconds)
-
-
-def _check(
-    observation: Observation,
-    people: Sequence[PersonToFit],
-    objects: Sequence[ObjectToFit],
-    contacts: Contacts,
-    starts: Sequence[Sequence[ObjectPose]] | None,
-) -> dict[tuple[int, int], Pair]:
-    """The pairs that touch, by (body, object); refuses what does not fit together."""
-    if not people or not objects or len(objects) != len(observation.object_masks):
-        raise InputError(
-            f"got {len(people)} bodies, {len(objects)} objects and {len(observation.object_masks)} object masks: give "
-            f"at least one of each and one mask for each object"
-        )
-    if not isinstance(contacts, Mapping):
-        if len(people) > 1:
-            raise InputError(
-                "with several bodies say who touches what: contacts={(body, object): (on_body, on_object)}"
-            )
-        if len(contacts) != len(objects):
-            raise InputError(f"got {len(contacts)} contacts for {len(objects)} objects: give one (or None) for each")
-        contacts = {(0, k): pair for k, pair in enumerate(contacts) if pair is not None}
-    for (i, k), (on_body, on_object) in contacts.items():
-        if not (0 <= i < len(people) and 0 <= k < len(objects)):
-            raise InputError(f"contacts speak of body {i} and object {k}, which are not there")
-        on_body.check_on(people[i].body.topology, len(people[i].body.verts), "the body")
-        on_object.check_on(objects[k].mesh.topology, len(objects[k].mesh.verts), objects[k].name)
-    if starts is not None and (not starts or any(len(h) != len(objects) for h in starts)):
-        raise InputError(f"starts need at least one hypothesis, each with {len(objects)} poses, one per object")
-    return dict(contacts)
 
 
 def prepare_joint(

@@ -11,6 +11,7 @@ from torch import Tensor
 from hoirecon.arrays import BoolArray
 from hoirecon.contact_map import ContactMap
 from hoirecon.errors import InputError
+from hoirecon.fitting.checks import check_object_fit
 from hoirecon.fitting.contact_pairs import sample_surface
 from hoirecon.fitting.fit_config import FitConfig as FitConfig
 from hoirecon.fitting.fit_config import StageConfig as StageConfig
@@ -71,9 +72,7 @@ def fit_objects(
     Raises:
         InputError: an empty mask, a mesh or body that cannot be used, lists of different lengths, wrong topology.
     """
-    config = config or FitConfig()
-    body, topology = _body_mesh(body_mesh_cam)
-    _check_lists(observation, body, topology, objects, contacts)
+    body, config = check_object_fit(observation, body_mesh_cam, objects, contacts, config, device)
     fits: list[ObjectFit] = []
     placed: list[tuple[BoolArray, Mesh]] = []
     for index, (obj, contact) in enumerate(zip(objects, contacts, strict=True)):
@@ -82,29 +81,6 @@ def fit_objects(
         fits.append(fit)
         placed.append((observation.object_masks[index], obj.mesh.with_verts(fit.pose.apply(obj.mesh.verts))))
     return fits
-
-
-def _body_mesh(body: Mesh | SceneBody) -> tuple[Mesh, str]:
-    return (body.mesh, body.topology) if isinstance(body, SceneBody) else (body, body.topology)
-
-
-def _check_lists(
-    observation: Observation,
-    body: Mesh,
-    topology: str,
-    objects: Sequence[ObjectToFit],
-    contacts: Sequence[tuple[ContactMap, ContactMap] | None],
-) -> None:
-    counts = (len(objects), len(contacts), len(observation.object_masks))
-    if len(set(counts)) != 1 or counts[0] == 0:
-        raise InputError(
-            f"got {counts[0]} objects, {counts[1]} contacts and {counts[2]} object masks: give one mask and one "
-            f"contact (or None) for each object"
-        )
-    for obj, contact in zip(objects, contacts, strict=True):
-        if contact is not None:
-            contact[0].check_on(topology, len(body.verts), "the body")
-            contact[1].check_on(obj.mesh.topology, len(obj.mesh.verts), obj.name)
 
 
 def start_rotations(obj: ObjectToFit, config: FitConfig) -> Tensor:
