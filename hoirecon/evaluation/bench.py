@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
+from hoirecon.arrays import FloatArray
 from hoirecon.data.closedworld import (
     VERSION,
     ClosedWorldScene,
@@ -152,12 +154,42 @@ def _kept(work: tuple[Sample, Path | None]) -> Row:
     sample, folder = work
     path = None if folder is None else folder / f"{sample.seed:05d}-{sample.method}-{sample.key}.json"
     if path is not None and path.is_file():
-        kept: Row = read_json(path)
-        return kept
+        return check_row(read_json(path), sample, path)
     row = run_sample(sample)
     if path is not None:
         write_json(path, row)
     return row
+
+
+def check_row(row: Any, sample: Sample, path: Path) -> Row:
+    """A row that was read from a file, if it is whole and of this sample.
+
+    Raises:
+        InputError: it is not; names the file.
+    """
+    wanted = {"seed": sample.seed, "method": sample.method}
+    told = row if isinstance(row, dict) else {}
+    missing = sorted((_KEPT | {k for k, worst in WORST.items() if worst is not None}) - told.keys())
+    numbers = {k: told.get(k) for k, worst in WORST.items() if not isinstance(worst, list)}
+    odd = {k: v for k, v in numbers.items() if not (_number(v) or (v is None and k not in _ALWAYS))}
+    if missing or odd or any(told.get(k) != v for k, v in wanted.items()):
+        said = f"lacks {', '.join(missing)}" if missing else f"holds {odd}" if odd else "is of another scene or method"
+        raise InputError(
+            f"{path} is no result of {sample.method} on scene {sample.seed}: it {said}; delete it, and it is made anew"
+        )
+    return cast(Row, row)
+
+
+_KEPT = frozenset({"scene", "method", "seed", "category", "interaction", "occluded", "failed"})
+"""What a row holds whether its method failed or not, besides the figures."""
+
+
+_ALWAYS = frozenset({"chamfer_object_cm", "chamfer_best_cm", "penetration_mm", "iou_visible"})
+"""Figures that are defined in every scene."""
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def run_sample(sample: Sample) -> Row:
@@ -244,13 +276,35 @@ def score(scene: ClosedWorldScene, given: NoisyObservation, said: Prediction, se
         **_body_errors(scene, given, body.verts),
     }
     rounded = {k: None if v is None else round(float(v), 4) for k, v in figures.items()}
-    return rounded | {"flags": list(said.flags)}
+    return rounded | {"flags": list(said.flags)} | placement(said)
 
 
-def _body_errors(scene: ClosedWorldScene, given: NoisyObservation, verts: Any) -> dict[str, float | None]:
-    """Mean error of the body vertices that truly touch, as given and as predicted, centimetres."""
-    touching = scene.body_contact.probability > 0
-    if not touching.any():
-        return {"touching_given_cm": None, "touching_cm": None}
-    errors = [np.linalg.norm((v - scene.body_verts)[touching], axis=1).mean() for v in (given.body.verts, verts)]
-    return {"touching_given_cm": 100 * float(errors[0]), "touching_cm": 100 * float(errors[1])}
+def placement(said: Prediction) -> Row:
+    """Where a method put the object, and the body if it moved it, so that a picture needs no second run."""
+    pose = {"R": said.pose.R.round(6).tolist(), "t": said.pose.t.round(5).tolist(), "s": round(said.pose.s, 5)}
+    if said.body is None:
+        return {"pose": pose}
+    params = said.body.params
+    return {"pose": pose, "body": {name: value.round(4).tolist() for name, value in params.arrays().items()}}
+
+
+def _body_errors(scene: ClosedWorldScene, given: NoisyObservation, verts: FloatArray) -> dict[str, float | None]:
+    """Mean error of the body, as given and as predicted, centimetres: the vertices that truly touch, the landmarks."""
+    touching, figures = scene.body_contact.probability > 0, {}
+    for name, v in (("_given", given.body.verts), ("", verts)):
+        off = np.linalg.norm((v - scene.body_verts)[touching], axis=1)
+        marks = np.linalg.norm(landmark_places(v) - landmark_places(scene.body_verts), axis=1)
+        figures[f"touching{name}_cm"] = 100 * float(off.mean()) if len(off) else None
+        figures[f"landmarks{name}_cm"] = 100 * float(marks.mean())
+    return figures
+
+
+def landmark_places(verts: FloatArray) -> FloatArray:
+    """(L, 3) the landmarks of a picture's person on the free body's vertices."""
+    from hoirecon.data.body import body_landmarks
+    from hoirecon.data.closedworld.landmarks import LAYOUT
+    from hoirecon.data.closedworld.posing import body_model
+
+    marks = body_landmarks(body_model(), LAYOUT)
+    places: FloatArray = np.einsum("lk,lkc->lc", marks.w, verts[marks.idx])
+    return places

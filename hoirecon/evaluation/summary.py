@@ -25,12 +25,17 @@ WORST: Mapping[str, Any] = {
     "contact_f1": 0.0,
     "touching_given_cm": None,
     "touching_cm": None,
+    "landmarks_given_cm": None,
+    "landmarks_cm": None,
     "flags": ["failed"],
 }
 """What a scene counts on which a method fails; no CPU time, which would flatter it."""
 
 MEDIANS = ("rotation_deg", "translation_cm", "abs_log_scale", "adds_cm", "iou_visible", "iou_full", "contact_precision",
-           "contact_recall", "contact_f1", "touching_given_cm", "touching_cm", "penetration_cm3")  # fmt: skip
+           "contact_recall", "contact_f1", "touching_given_cm", "touching_cm", "landmarks_given_cm", "landmarks_cm",
+           "penetration_cm3", "nse_per_dof")  # fmt: skip
+OF_GROUPS = ("iou_visible", "touching_given_cm", "touching_cm", "landmarks_given_cm", "landmarks_cm", "nse_per_dof")
+"""Figures of which groups of scenes have medians too, besides Chamfer, penetration and time."""
 OCCLUSION = (("<=0.15", -1.0, 0.15), ("0.15-0.30", 0.15, 0.30), (">0.30", 0.30, 1.01))
 """Names and limits of the groups by hidden share, of scenes with contact."""
 CLOSE_CM, VERY_CLOSE_CM = 5.0, 2.5
@@ -44,25 +49,43 @@ def summary(rows: Sequence[Mapping[str, Any]], oracle: Sequence[Mapping[str, Any
         rows: one per scene.
         oracle: rows of the method that starts at the truth, on the same scenes, for ``oracle_gap``.
     """
-    depth = _values(rows, "penetration_mm")
     touching = [r for r in rows if r["interaction"] != "no_contact"]
     apart = [r for r in rows if r["interaction"] == "no_contact"]
-    groups = {name: [r for r in touching if low < r["occluded"] <= high] for name, low, high in OCCLUSION}
+    hidden = {name: [r for r in touching if low < r["occluded"] <= high] for name, low, high in OCCLUSION}
     return {
         "n": len(rows),
         "n_failed": sum(r["failed"] is not None for r in rows),
         "failures": {r["scene"]: r["failed"] for r in rows if r["failed"] is not None},
-        **_chamfer(rows),
+        **group_figures(rows),
         **{name: as_json(median_interval(_values(rows, name))) for name in MEDIANS},
-        "penetration_mm": {**(as_json(median_interval(depth)) or {}), "p90": _quantile(depth, 0.9)},
-        "cpu_seconds": {**(as_json(median_interval(_values(rows, "cpu_seconds"))) or {}),
-                        "p90": _quantile(_values(rows, "cpu_seconds"), 0.9)},
-        "by_occlusion": {name: _chamfer(group) | {"n": len(group)} for name, group in groups.items() if group},
-        "with_contact": _chamfer(touching) | {"n": len(touching)} if touching else None,
-        "without_contact": _chamfer(apart) | {"n": len(apart)} if apart else None,
+        "by_occlusion": {name: group_figures(group) for name, group in hidden.items() if group},
+        "with_contact": group_figures(touching) if touching else None,
+        "without_contact": group_figures(apart) if apart else None,
+        "by_category": by(rows, "category"),
+        "by_interaction": by(rows, "interaction"),
         "oracle_gap": _gap(rows, oracle),
+    }
+
+
+def group_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The figures that every group of scenes has."""
+    depth, seconds = _values(rows, "penetration_mm"), _values(rows, "cpu_seconds")
+    return {
+        "n": len(rows),
+        **_chamfer(rows),
+        **{name: as_json(median_interval(_values(rows, name))) for name in OF_GROUPS},
+        "penetration_mm": {**(as_json(median_interval(depth)) or {}), "p90": _quantile(depth, 0.9)},
+        "cpu_seconds": {**(as_json(median_interval(seconds)) or {}), "p90": _quantile(seconds, 0.9)},
+        "oracle_gap": _gap(rows, None),
         "ambiguous": _ambiguous(rows),
-    }  # fmt: skip
+    }
+
+
+def by(rows: Sequence[Mapping[str, Any]], key: str) -> dict[str, Any]:
+    """Chamfer figures of the rows of each value of a key, values in order."""
+    values = sorted({str(r[key]) for r in rows})
+    groups = {value: [r for r in rows if str(r[key]) == value] for value in values}
+    return {value: _chamfer(group) | {"n": len(group)} for value, group in groups.items()}
 
 
 def _chamfer(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from hoirecon.cli_bench import parse_seeds, table
+from hoirecon.data.closedworld import load_scene, observe_scene
 from hoirecon.errors import InputError
 from hoirecon.evaluation import bench, methods
 from hoirecon.evaluation.bench import run_bench
 from hoirecon.evaluation.methods import METHODS, ORACLES, Prediction, Problem
+from hoirecon.evaluation.summary import WORST, summary
 from hoirecon.pose import ObjectPose
 
 pytest.importorskip("open3d")
@@ -129,3 +131,69 @@ def test_our_own_methods_beat_doing_nothing() -> None:
     for name in ("hoirecon", "hoirecon-joint"):
         assert found[name]["n_failed"] == 0
         assert found[name]["chamfer_object_cm"]["median"] < 0.3 * nothing
+
+
+@pytest.mark.usefixtures("known")
+def test_rows_keep_the_pose_and_a_moved_body() -> None:
+    scene = load_scene(13)
+    given = observe_scene(scene, "L2")
+    moved = given.body
+    said = Prediction(scene.pose, body=moved)
+    kept = json.loads(json.dumps(bench.placement(said)))
+    pose = ObjectPose(kept["pose"]["R"], kept["pose"]["t"], kept["pose"]["s"])
+    assert np.abs(pose.apply(scene.mesh.verts) - scene.pose.apply(scene.mesh.verts)).max() < 1e-4
+    again = scene.body_model.pose(moved.params.replace(**kept["body"]))
+    assert np.abs(again.verts - moved.verts).max() < 1e-3
+    assert "body" not in bench.placement(Prediction(scene.pose))
+
+
+@pytest.mark.usefixtures("known")
+def test_body_errors_are_before_and_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    def true_body(problem: Problem) -> Prediction:
+        return replace(methods.predict_nothing(problem), body=load_scene(problem.seed).body)
+
+    monkeypatch.setitem(METHODS, "true-body", true_body)
+    row = run_bench("L2", ["true-body"], [0])["scenes"]["true-body"][0]
+    assert row["landmarks_given_cm"] > 0.5
+    assert row["landmarks_cm"] == pytest.approx(0, abs=0.01)
+    assert row["touching_cm"] == pytest.approx(0, abs=0.01)
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ({"chamfer_object_cm": None}, "holds"),
+        ({"chamfer_object_cm": "1 cm"}, "holds"),
+        ({"seed": 12}, "another scene"),
+        ({"flags": ...}, "lacks flags"),
+    ],
+)
+def test_damaged_results_are_refused(tmp_path: Path, damage: dict[str, object], message: str) -> None:
+    run_bench("L0", ["guesses"], [13], results=tmp_path / "rows")
+    (path,) = (tmp_path / "rows").iterdir()
+    row = {k: v for k, v in (json.loads(path.read_text()) | damage).items() if v is not ...}
+    path.write_text(json.dumps(row))
+    with pytest.raises(InputError, match=message):
+        run_bench("L0", ["guesses"], [13], results=tmp_path / "rows")
+    path.write_text('{"seed": 13')
+    with pytest.raises(InputError, match="not JSON"):
+        run_bench("L0", ["guesses"], [13], results=tmp_path / "rows")
+
+
+def test_groups_of_scenes_have_their_own_figures() -> None:
+    rows = [
+        {**WORST, "scene": str(k), "seed": k, "failed": None, "category": "box", "interaction": what,
+         "occluded": hidden, "chamfer_object_cm": cm, "chamfer_best_cm": cm / 2, "flags": flags, "cpu_seconds": 1.0}
+        for k, (what, hidden, cm, flags) in enumerate(
+            [("sit", 0.1, 1.0, []), ("sit", 0.4, 6.0, ["ambiguous"]), ("no_contact", 0.5, 30.0, [])]
+        )
+    ]  # fmt: skip
+    found = summary(rows)
+    assert found["chamfer_object_cm"]["median"] == 6.0
+    assert (found["with_contact"]["n"], found["with_contact"]["chamfer_object_cm"]["median"]) == (2, 3.5)
+    assert found["without_contact"]["chamfer_object_cm"]["median"] == 30.0
+    assert found["by_occlusion"][">0.30"]["chamfer_object_cm"]["median"] == 6.0
+    assert found["with_contact"]["oracle_gap"]["share_loss"] == 0.5
+    assert found["with_contact"]["ambiguous"] == {"share_of_failures_flagged": 1.0, "share_of_successes_flagged": 0.0}
+    assert found["by_interaction"]["sit"]["n"] == 2
