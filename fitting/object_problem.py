@@ -11,15 +11,15 @@ from torch import Tensor
 
 from hoirecon.arrays import BoolArray, FloatArray
 from hoirecon.contact_map import ContactMap
-from hoirecon.errors import InputError, require
+from hoirecon.errors import InputError
 from hoirecon.fitting.contact_pairs import (
     body_contact_points,
-    farthest_points,
     object_contact_points,
-    sample_surface,
 )
 from hoirecon.fitting.contour import Region, make_region
 from hoirecon.fitting.fit_config import FitConfig, StageConfig
+from hoirecon.fitting.object_shape import lighter as lighter
+from hoirecon.fitting.object_shape import object_shape
 from hoirecon.fitting.object_state import ObjectState, View
 from hoirecon.fitting.object_terms import (
     BodyInObject,
@@ -34,17 +34,13 @@ from hoirecon.fitting.object_terms import (
 from hoirecon.fitting.object_types import ObjectToFit
 from hoirecon.fitting.objective import Term
 from hoirecon.fitting.sdf import DistanceGrid, distance_grid
-from hoirecon.fitting.silhouette import EdgeTopology, edge_topology
+from hoirecon.fitting.silhouette import EdgeTopology
 from hoirecon.mesh import Mesh
 from hoirecon.observation import Observation
 from hoirecon.pose import ObjectPose
 
 BODY_SAMPLES = 1730
 """Body vertices asked whether they are inside the object: every fourth of an SMPL-H body."""
-OBJECT_SAMPLES = 400
-"""Points of the object asked whether they are inside the body."""
-PROBES = 40
-"""Points that tell whether two poses are the same."""
 FIXED_SCALE_SIGMA = 1e-3
 """Log-scale noise that stands for 'the scale is known'."""
 SMALLEST, LARGEST = 0.005, 30.0
@@ -182,30 +178,27 @@ def prepare(
         observation.object_masks[index], observation.camera, (observation.person_mask, body), unknown, placed,
         config.region_cells, device, dtype,
     )  # fmt: skip
-    centre = (obj.mesh.verts.min(0) + obj.mesh.verts.max(0)) / 2
-    mesh = obj.mesh.with_verts(obj.mesh.verts - centre)
-    light = lighter(mesh, config.mesh_faces)
+    shape = object_shape(obj.mesh, config.mesh_faces, config.seed, device, dtype)
 
     def tensor(value: Any) -> Tensor:
         return torch.as_tensor(value, device=device, dtype=dtype)
 
-    contact_set, near = _contact_set(body, mesh, contact, config, tensor)
-    samples = sample_surface(mesh, OBJECT_SAMPLES, config.seed).interpolate(mesh.verts)
+    contact_set, near = _contact_set(body, shape.mesh, contact, config, tensor)
     return ObjectProblem(
         name=obj.name,
-        centre=centre,
-        verts=tensor(light.verts),
-        topology=edge_topology(light.faces, device, dtype),
+        centre=shape.centre,
+        verts=tensor(shape.light.verts),
+        topology=shape.topology,
         region=region,
         contact=contact_set,
         body_points=tensor(_body_points(body, near)),
-        object_grid=distance_grid(mesh, nodes=64).to(device, dtype),
-        object_points=_object_points(tensor(samples), contact_set),
-        body_grid=_body_grid(body, near, mesh.diagonal).to(device, dtype),
+        object_grid=shape.grid,
+        object_points=_object_points(tensor(shape.samples), contact_set),
+        body_grid=_body_grid(body, near, shape.mesh.diagonal).to(device, dtype),
         scale_prior=(obj.size_prior[0], max(obj.size_prior[1], FIXED_SCALE_SIGMA)),
         body_depth=float(body.verts[:, 2].mean()),
-        probe=tensor(samples[farthest_points(samples, PROBES)]),
-        diagonal=mesh.diagonal * float(np.exp(obj.size_prior[0])),
+        probe=tensor(shape.probe),
+        diagonal=shape.mesh.diagonal * float(np.exp(obj.size_prior[0])),
     )
 
 
@@ -227,22 +220,6 @@ def check_body(body: Mesh) -> None:
             f"the body lies behind the camera (median depth {np.median(body.verts[:, 2]):.2f} m): give its vertices in "
             f"the camera frame, z forward"
         )
-
-
-def lighter(mesh: Mesh, faces: int) -> Mesh:
-    """The mesh with equal vertices merged and, if it has more faces, simplified to about that many."""
-    merged = mesh.to_trimesh()
-    merged.merge_vertices()
-    merged.update_faces(merged.nondegenerate_faces())
-    if len(merged.faces) > faces:
-        o3d = require("open3d", extra="render")
-        dense = o3d.geometry.TriangleMesh(
-            o3d.utility.Vector3dVector(merged.vertices), o3d.utility.Vector3iVector(merged.faces)
-        )
-        simple = dense.simplify_quadric_decimation(faces)
-        return Mesh(np.asarray(simple.vertices), np.asarray(simple.triangles), mesh.name)
-    merged.remove_unreferenced_vertices()
-    return Mesh(merged.vertices, merged.faces, mesh.name)
 
 
 def _other_masks(observation: Observation, index: int, done: int) -> BoolArray | None:
@@ -287,4 +264,4 @@ def _body_grid(body: Mesh, near: FloatArray | None, diagonal: float) -> Distance
     if near is not None:
         centre, radius = near.mean(0), min(0.55, 0.6 * diagonal + 0.15)
         low, high = np.maximum(low, centre - radius), np.minimum(high, centre + radius)
-    return distance_grid(body, low, np.maximum(high, low + 0.1), nodes=56)
+    return distance_grid(body, low, np.maximum(high, low + 0.1), nodes=56, outside="rough")

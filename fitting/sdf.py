@@ -7,9 +7,11 @@ over six directions, so that small holes and overlapping parts do not turn a mes
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
+from scipy.ndimage import distance_transform_edt, maximum_filter
 from torch import Tensor
 
 from hoirecon.arrays import BoolArray, FloatArray
@@ -66,7 +68,12 @@ def _trilinear(c: list[Tensor], x: Tensor, y: Tensor, z: Tensor, spacing: Tensor
 
 
 def distance_grid(
-    mesh: Mesh, low: FloatArray | None = None, high: FloatArray | None = None, nodes: int = 64, margin: float = 0.02
+    mesh: Mesh,
+    low: FloatArray | None = None,
+    high: FloatArray | None = None,
+    nodes: int = 64,
+    margin: float = 0.02,
+    outside: Literal["exact", "rough"] = "exact",
 ) -> DistanceGrid:
     """Build the grid of one mesh (float32, CPU).
 
@@ -76,6 +83,8 @@ def distance_grid(
         high: (3,) upper corner, likewise.
         nodes: nodes along the longest side; shorter sides get at least a third of that, so that thin parts stay closed.
         margin: room around the mesh, metres.
+        outside: ``rough`` computes exact distances only in cells that reach inside, about ten times faster for a body
+            in a large box; elsewhere they may be too long by a cell. Enough for terms that ask how deep a point is.
 
     Raises:
         MissingExtraError: open3d is not installed.
@@ -91,9 +100,22 @@ def distance_grid(
     axes = [low[k] + spacing[k] * np.arange(counts[k]) for k in range(3)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
     scene = ray_scene(mesh)
-    distance = unsigned_distance(scene, points)
-    signed = np.where(inside_by_vote(scene, mesh, axes), -distance, distance)
+    inside = inside_by_vote(scene, mesh, axes)
+    if outside == "rough" and inside.any():
+        distance = _exact_inside(scene, points, inside, spacing)
+    else:
+        distance = unsigned_distance(scene, points)
+    signed = np.where(inside, -distance, distance)
     return DistanceGrid(*(torch.as_tensor(v, dtype=torch.float32) for v in (signed, low, spacing)))
+
+
+def _exact_inside(scene: object, points: FloatArray, inside: BoolArray, spacing: FloatArray) -> FloatArray:
+    """(X, Y, Z) distances: exact at inner nodes and their neighbours, elsewhere by way of the nearest of those."""
+    exact = np.asarray(maximum_filter(inside, 3), dtype=bool)
+    distance = np.zeros(inside.shape)
+    distance[exact] = unsigned_distance(scene, points[exact])
+    further, via = distance_transform_edt(~exact, sampling=spacing, return_indices=True)
+    return np.asarray(distance[tuple(via)] + further)
 
 
 def ray_scene(mesh: Mesh) -> object:

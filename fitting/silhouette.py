@@ -40,9 +40,11 @@ def edge_topology(
     half = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     owner = np.tile(np.arange(len(faces)), 3)
     sign = np.where(half[:, 0] < half[:, 1], 1.0, -1.0)
-    edges, index = np.unique(np.sort(half, axis=1), axis=0, return_inverse=True)
-    order = np.argsort(index.reshape(-1), kind="stable")
-    index = index.reshape(-1)[order]
+    stride = int(faces.max()) + 1
+    code, index = np.unique(half.min(1) * stride + half.max(1), return_inverse=True)
+    edges = np.stack([code // stride, code % stride], 1)
+    order = np.argsort(index, kind="stable")
+    index = index[order]
     first = np.concatenate([[0], np.nonzero(np.diff(index))[0] + 1])
     slot = np.arange(len(index)) - np.repeat(first, np.diff(np.concatenate([first, [len(index)]])))
     edge_faces = np.zeros((int(slot.max()) + 1, len(edges)), dtype=np.int64)
