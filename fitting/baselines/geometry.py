@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from hoirecon.arrays import FloatArray
+from hoirecon.errors import InputError
 from hoirecon.fitting.baselines.types import BaselineProblem
-from hoirecon.observation import box_of_mask
 from hoirecon.pose import ObjectPose
 
 UPRIGHT = np.diag([1.0, -1.0, -1.0])
@@ -33,6 +34,22 @@ def matrix_of_6d(vectors: Tensor) -> Tensor:
 def six_of_matrix(R: Tensor) -> Tensor:
     """(..., 3, 3) rotations to the six numbers of their first two columns."""
     return R[..., :2].flatten(-2)
+
+
+def start_rotations(count: int) -> FloatArray:
+    """(K, 3, 3) turns of an upright object to start from, rows; the first is none.
+
+    Up to 23 are even turns about the upright axis; 24 are the turns that map a cube to itself.
+
+    Raises:
+        InputError: a count outside 1..24.
+    """
+    if not 1 <= count <= 24:
+        raise InputError(f"starts are 1 to 24, got {count}")
+    if count == 24:
+        turns = Rotation.create_group("O").as_matrix()
+        return np.asarray(turns[np.argsort(-np.trace(turns, axis1=1, axis2=2), kind="stable")])
+    return np.asarray(Rotation.from_euler("y", 360.0 * np.arange(count)[:, None] / count, degrees=True).as_matrix())
 
 
 def transform(points: Tensor, R: Tensor, t: Tensor, s: Tensor | float = 1.0) -> Tensor:
@@ -94,7 +111,7 @@ def translation_to_box(problem: BaselineProblem, turned: FloatArray, depth: floa
         depth: depth of the translation, metres.
         steps: fixed-point steps; perspective makes one step inexact.
     """
-    x, y, width, height = box_of_mask(problem.object_mask)
+    x, y, width, height = problem.box
     goal = np.array([x + width / 2, y + height / 2])
     depth = max(depth, NEAREST - float(turned[:, 2].min()))
     t = problem.camera.unproject(goal, depth)
@@ -107,8 +124,7 @@ def translation_to_box(problem: BaselineProblem, turned: FloatArray, depth: floa
 
 def box_depth(problem: BaselineProblem, turned: FloatArray, steps: int = 4) -> FloatArray:
     """(3,) translation at which the projected box of turned vertices (V, 3) has the mask's place and size."""
-    box = box_of_mask(problem.object_mask)
-    size = float(np.hypot(box[2], box[3]))
+    size = float(np.hypot(*problem.box[2:]))
     depth = float(np.hypot(*np.ptp(turned[:, :2], axis=0))) * problem.camera.focal[0] / size
     for _ in range(steps):
         t = translation_to_box(problem, turned, depth, 1)

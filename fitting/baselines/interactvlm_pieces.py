@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,8 +66,27 @@ def half_dice(drawn: Tensor, target: Tensor) -> Tensor:
 
 def all_pairs_contact(on_object: Tensor, on_body: Tensor, object_weight: Tensor, body_weight: Tensor) -> Tensor:
     """Mean distance over ALL pairs of an object and a body vertex, weighted by both probabilities; never 0."""
-    distance = torch.cdist(on_object, on_body, compute_mode="donot_use_mm_for_euclid_dist")
-    return object_weight @ distance @ body_weight / (object_weight.sum() * body_weight.sum())
+    total: Tensor = _AllPairs.apply(on_object, on_body, object_weight, body_weight)  # type: ignore[no-untyped-call]
+    return total / (object_weight.sum() * body_weight.sum())
+
+
+class _AllPairs(torch.autograd.Function):
+    """sum_ij p_i q_j |a_i - b_j|; the gradient, to a alone, is one matrix product, much faster than that of cdist."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, p: Tensor, q: Tensor) -> Tensor:
+        distance = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+        ctx.save_for_backward(a, b, p, q, distance)
+        return p @ (distance @ q)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        a, b, p, q, distance = ctx.saved_tensors
+        nearness = distance.reciprocal().masked_fill_(distance == 0, 0.0)  # as cdist: no pull where points coincide
+        middle = b.mean(0)  # subtracted for precision
+        pull = nearness @ torch.cat([q[:, None], q[:, None] * (b - middle)], 1)
+        return grad * p[:, None] * ((a - middle) * pull[:, :1] - pull[:, 1:]), None, None, None
 
 
 def facing(object_normals: FloatArray, body_normals: FloatArray, degrees: tuple[float, ...]) -> BoolArray:

@@ -15,13 +15,14 @@ Deviations from the published code:
 - Where nobody touches, the registration and the contact term are left out and the depth is the body's.
 - Nothing is drawn besides the silhouette: no video, no shading, so time is the fit's alone.
 - Optional, not published: a small crop instead of the whole image (blur and centre term are kept in image pixels), a
-  threshold on the body's probabilities in the contact term, the true mask centre for the start, and a free scale.
+  threshold on the body's probabilities in the contact term, the true mask centre for the start, a free scale with the
+  size prior as a fourth term, and several start rotations of which the total loss chooses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ from hoirecon.fitting.baselines.geometry import (
     contact_depth,
     matrix_of_6d,
     six_of_matrix,
+    start_rotations,
     transform,
     translation_to_box,
 )
@@ -77,6 +79,12 @@ class InteractvlmConfig:
     """Whether the registration finds a scale; its translation is used, its scale is not."""
     free_scale: bool = False
     """Whether Adam moves the scale (published: off)."""
+    scale_weight: float = 0.0
+    """Weight of half the squared deviation of log scale from the prior, in its deviations; a known size stays then."""
+    starts: int = 1
+    """Start rotations, see :func:`geometry.start_rotations`; published: 1."""
+    start_iterations: int = 60
+    """Steps from each of several starts before the best goes on."""
     resolution: int | None = None
     """Side of a crop round the mask, px; None draws the whole image, as published."""
     contact_threshold: float = 0.0
@@ -104,6 +112,8 @@ class Prepared:
     registered: BoolArray
     """(V,) object vertices that are registered."""
     view: MaskView
+    scale_sigma: float
+    """Standard deviation of the log scale about 1."""
 
     @property
     def has_contact(self) -> bool:
@@ -130,11 +140,12 @@ class Step:
     mask: Tensor
     centre: Tensor
     contact: Tensor
+    size: Tensor
 
     @property
     def total(self) -> Tensor:
         """Sum of the weighted losses."""
-        return self.mask + self.centre + self.contact
+        return self.mask + self.centre + self.contact + self.size
 
 
 def fit_interactvlm_style(problem: BaselineProblem, config: InteractvlmConfig | None = None) -> BaselineResult:
@@ -143,9 +154,27 @@ def fit_interactvlm_style(problem: BaselineProblem, config: InteractvlmConfig | 
 
 
 def _fit(problem: BaselineProblem, config: InteractvlmConfig) -> tuple[ObjectPose, int]:
+    sigma = problem.scale_prior[1]
+    if config.scale_weight > 0:
+        config = replace(config, free_scale=config.free_scale and sigma > 0)
     prepared = prepare(problem, config)
-    params, used = descend(prepared, start(problem, prepared, config), config)
-    return pose_of(problem, prepared, params), used
+    best, spent = start(problem, prepared, config), 0
+    if config.starts > 1:
+        best, spent = _best_start(problem, prepared, config)
+    params, used = descend(prepared, best, config)
+    return pose_of(problem, prepared, params), spent + used
+
+
+def _best_start(problem: BaselineProblem, prepared: Prepared, config: InteractvlmConfig) -> tuple[Params, int]:
+    """A few steps from each start rotation; the parameters of least total loss, and all steps made."""
+    few, spent = replace(config, iterations=config.start_iterations), 0
+    tried: list[tuple[float, Params]] = []
+    for turn in start_rotations(config.starts):
+        params, used = descend(prepared, start(problem, prepared, config, UPRIGHT @ turn @ UPRIGHT), few)
+        spent += used
+        with torch.no_grad():
+            tried.append((float(evaluate(prepared, params, config).total), params))
+    return min(tried, key=lambda pair: pair[0])[1], spent
 
 
 def prepare(problem: BaselineProblem, config: InteractvlmConfig) -> Prepared:
@@ -162,8 +191,9 @@ def prepare(problem: BaselineProblem, config: InteractvlmConfig) -> Prepared:
         used = np.where(touching, used, 0.0)
     weights = np.where(problem.body_contact > config.contact_threshold, problem.body_contact, 0.0)
     return Prepared(
-        body, offset, obj, centre, weights, used, touching & bool(bodies.any()), mask_view(problem, config.resolution)
-    )
+        body, offset, obj, centre, weights, used, touching & bool(bodies.any()), mask_view(problem, config.resolution),
+        problem.scale_prior[1],
+    )  # fmt: skip
 
 
 def surface_centroid(mesh: Mesh) -> FloatArray:
@@ -173,14 +203,17 @@ def surface_centroid(mesh: Mesh) -> FloatArray:
     return np.asarray((area @ corners.mean(1)) / area.sum())
 
 
-def start(problem: BaselineProblem, prepared: Prepared, config: InteractvlmConfig) -> Params:
-    """Identity at the start translation, or what the registration makes of it."""
-    R, T = np.eye(3), start_translation(problem, prepared, config)
+def start(
+    problem: BaselineProblem, prepared: Prepared, config: InteractvlmConfig, turn: FloatArray | None = None
+) -> Params:
+    """A turn (3, 3) of the upright object, rows (None: none), at its start translation, or its registration."""
+    R = np.eye(3) if turn is None else turn
+    T = start_translation(problem, prepared, config, R)
     on_body = problem.body_contact > config.body_threshold
     if config.registration and prepared.has_contact and prepared.registered.sum() >= 3:
         touching = prepared.registered
         found = register(
-            prepared.obj.verts[touching], prepared.obj.vert_normals[touching], prepared.body.verts[on_body],
+            prepared.obj.verts[touching], prepared.obj.vert_normals[touching] @ R, prepared.body.verts[on_body],
             prepared.body.vert_normals[on_body], (R, T, 1.0), config.register_scale,
         )  # fmt: skip
         R, T = found.R, found.T
@@ -188,11 +221,14 @@ def start(problem: BaselineProblem, prepared: Prepared, config: InteractvlmConfi
     return Params(*(v.clone().requires_grad_() for v in tensors))
 
 
-def start_translation(problem: BaselineProblem, prepared: Prepared, config: InteractvlmConfig) -> FloatArray:
+def start_translation(
+    problem: BaselineProblem, prepared: Prepared, config: InteractvlmConfig, turn: FloatArray | None = None
+) -> FloatArray:
     """(3,) start, relative to the body's centroid; published reads two mask pixels where it means the mask's middle."""
     on_body = problem.body_contact > config.body_threshold
     if config.centred_start or not on_body.any():
-        return translation_to_box(problem, prepared.obj.verts, contact_depth(problem)) - prepared.offset
+        turned = prepared.obj.verts if turn is None else prepared.obj.verts @ turn
+        return translation_to_box(problem, turned, contact_depth(problem)) - prepared.offset
     depth = float(prepared.body.verts[on_body, 2].mean())
     first, second = np.argwhere(problem.object_mask)[[0, -1 if problem.object_mask.sum() == 1 else 1]]
     pixel = np.array([second.mean(), first.mean()])  # the published x and y: means of (row, column) of two pixels
@@ -221,6 +257,7 @@ class _Evaluator:
         self.touching = torch.as_tensor(on_object)
         self.body = tensor(prepared.body.verts[on_body])
         self.weights = tensor(prepared.object_contact[on_object]), tensor(prepared.body_contact[on_body])
+        self.size_weight = 0.5 * config.scale_weight / prepared.scale_sigma**2 if prepared.scale_sigma > 0 else 0.0
 
     def placed(self, params: Params) -> Tensor:
         """(V, 3) object vertices relative to the body's centroid."""
@@ -241,9 +278,12 @@ class _Evaluator:
         contact = drawn.new_zeros(())
         if self.has_contact:
             contact = all_pairs_contact(verts[self.touching], self.body, *self.weights)
+        size = drawn.new_zeros(())
+        if self.size_weight > 0:
+            size = self.size_weight * params.scale.clamp_min(1e-3).log().square().sum()
         return Step(
             params, drawn, centroid, config.mask_weight * half_dice(drawn, view.target),
-            config.centroid_weight * away, config.contact_weight * contact,
+            config.centroid_weight * away, config.contact_weight * contact, size,
         )  # fmt: skip
 
 

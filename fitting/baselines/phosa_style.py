@@ -15,6 +15,8 @@ Deviations from the published code:
 - Collision is left out: the published release does not have it.
 - A vertex nearer to the camera than 1 cm is drawn at 1 cm, so that a lost hypothesis does not stop its batch.
 - The square crop is 2.5 x the mask's box (published: the box enlarged by .3 on each side, drawn at 256 px).
+- Optional, not published: stage B from several of stage A's best, of which its loss chooses, and a start of stage B at
+  the contact's depth, where size (within two deviations of the prior) and depth change together and the picture stays.
 """
 
 from __future__ import annotations
@@ -28,7 +30,14 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from hoirecon.arrays import FloatArray
-from hoirecon.fitting.baselines.geometry import NEAREST, box_depth, column_pose, matrix_of_6d, six_of_matrix
+from hoirecon.fitting.baselines.geometry import (
+    NEAREST,
+    box_depth,
+    column_pose,
+    contact_depth,
+    matrix_of_6d,
+    six_of_matrix,
+)
 from hoirecon.fitting.baselines.mask_view import MaskView, mask_view
 from hoirecon.fitting.baselines.types import BaselineProblem, BaselineResult, timed
 from hoirecon.fitting.raster import zbuffer
@@ -54,6 +63,10 @@ class PhosaConfig:
     """Window of the edge detector, px at a crop of 256; scaled with the crop."""
     refined: int | None = None
     """Hypotheses that are moved at all, by their loss at the start; None moves every one, as published."""
+    finalists: int = 1
+    """Hypotheses that go into stage B; published: the best."""
+    to_contact_depth: bool = False
+    """Slide along the ray to the contact's depth before stage B; published: no."""
     joint_iterations: int = 400
     joint_lr: float = 1e-3
     interaction_weight: float = 20.0
@@ -79,12 +92,13 @@ def _fit(problem: BaselineProblem, config: PhosaConfig) -> tuple[ObjectPose, int
     rotations = Rotation.random(config.rotations, rng=np.random.default_rng(config.seed)).as_matrix()
     batches = [rotations[i : i + config.batch] for i in range(0, len(rotations), config.batch)]
     found = [search.run(batch) for batch in batches]
-    best = min(range(len(found)), key=lambda i: found[i][0])
-    _, six, t = found[best]
-    six, t, s = _Joint(problem, config, search.view).run(six, t)
+    losses, sixes, ts = (torch.cat(parts) for parts in zip(*found, strict=True))
+    joint = _Joint(problem, config, search.view)
+    best = torch.argsort(losses, stable=True)[: config.finalists].tolist()
+    six, t, s = min((joint.run(sixes[i], ts[i]) for i in best), key=lambda ended: ended[0])[1:]
     R = matrix_of_6d(six.double()).numpy()
     moved = config.rotations if config.refined is None else len(batches) * config.refined
-    return column_pose(R, t.double().numpy(), s), moved * config.search_iterations + config.joint_iterations
+    return column_pose(R, t.double().numpy(), s), moved * config.search_iterations + len(best) * config.joint_iterations
 
 
 class _Search:
@@ -101,8 +115,8 @@ class _Search:
         distance = distance_transform_edt(edges_of(self.target[None], self.width)[0].numpy() == 0)
         self.edge_distance = torch.as_tensor(distance**config.edge_power, dtype=torch.float32)
 
-    def run(self, rotations: FloatArray) -> tuple[float, Tensor, Tensor]:
-        """Best loss, six numbers and translation of a batch of rotations (B, 3, 3), row vectors."""
+    def run(self, rotations: FloatArray) -> tuple[Tensor, Tensor, Tensor]:
+        """Least losses (B,), six numbers (B, 6) and translations (B, 3) from rotations (B, 3, 3), row vectors."""
         verts = self.verts.numpy()
         starts = np.stack([box_depth(self.problem, verts @ R) for R in rotations])
         six = six_of_matrix(torch.as_tensor(rotations, dtype=torch.float32)).clone()
@@ -123,8 +137,7 @@ class _Search:
             adam.zero_grad()
             losses.sum().backward()  # type: ignore[no-untyped-call]
             adam.step()
-        index = int(best.argmin())
-        return float(best[index]), best_six[index], best_t[index]
+        return best, best_six, best_t
 
     def losses(self, six: Tensor, t: Tensor) -> Tensor:
         """(B,) loss of each hypothesis."""
@@ -154,16 +167,25 @@ class _Joint:
         pixels = torch.cat([project(verts, view), verts[:, 2:]], -1)
         self.body_depth = zbuffer(pixels[None], torch.as_tensor(problem.body.faces), *view.size)[0]
 
-    def run(self, six: Tensor, t: Tensor) -> tuple[Tensor, Tensor, float]:
-        """Adam from the best of stage A; six numbers, translation and scale."""
-        six, t = six.clone().requires_grad_(), t.clone().requires_grad_()
-        s = torch.tensor(self.problem.scale, requires_grad=True)
+    def run(self, six: Tensor, t: Tensor) -> tuple[float, Tensor, Tensor, float]:
+        """Adam from one end of stage A; loss, six numbers, translation and scale."""
+        grown = self._growth(six, t) if self.config.to_contact_depth else 1.0
+        six, t = six.clone().requires_grad_(), (t * grown).requires_grad_()
+        s = torch.tensor(self.problem.scale * grown, requires_grad=True)
         adam = torch.optim.Adam([six, t, s], lr=self.config.joint_lr)
         for _ in range(self.config.joint_iterations):
             adam.zero_grad()
             self.loss(six, t, s).backward()  # type: ignore[no-untyped-call]
             adam.step()
-        return six.detach(), t.detach(), float(s.detach().clamp_min(1e-3))
+        with torch.no_grad():
+            ended = float(self.loss(six, t, s)) if self.config.finalists > 1 else 0.0
+        return ended, six.detach(), t.detach(), float(s.detach().clamp_min(1e-3))
+
+    def _growth(self, six: Tensor, t: Tensor) -> float:
+        """Factor on size and distance that brings the object's contact (or middle) to the body's, in the prior."""
+        sigma, points = self.problem.scale_prior[1], self.verts.mean(0) if self.parts is None else self.parts[1]
+        depth = float(((points * self.problem.scale) @ matrix_of_6d(six) + t)[2])
+        return float(np.clip(contact_depth(self.problem) / max(depth, NEAREST), np.exp(-2 * sigma), np.exp(2 * sigma)))
 
     def loss(self, six: Tensor, t: Tensor, s: Tensor) -> Tensor:
         """The joint objective."""

@@ -16,7 +16,8 @@ Deviations from the published code:
   (d / c)^2 / (1 + (d / c)^2) with c = .1 and averaged over the object's vertices; published sums it from a CUDA grid.
   A sum depends on the mesh's density and throws some objects away from the body: the average is the kinder reading.
 - A step that brings a vertex nearer to the camera than 1 cm ends the stage at the pose before it.
-- Optional, not published: a crop round the mask instead of the image (published shrinks to 640 px).
+- Optional, not published: a crop round the mask instead of the image (published shrinks to 640 px), and several start
+  rotations, each with pairs of its own, of which the loss of stage 2 chooses after a few steps.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from hoirecon.fitting.baselines.geometry import (
     contact_depth,
     matrix_of_6d,
     six_of_matrix,
+    start_rotations,
     translation_to_box,
 )
 from hoirecon.fitting.baselines.interactvlm_pieces import box_centre, soft_centroid
@@ -73,6 +75,10 @@ class PicoConfig:
     """Softness in squared NDC units of the whole image."""
     resolution: int | None = None
     """Side of a crop round the mask, px; None draws the whole image."""
+    starts: int = 1
+    """Start rotations, see :func:`geometry.start_rotations`; published: 1."""
+    start_iterations: int = 60
+    """Steps of stage 2 from each of several starts before the best goes on."""
     renderer: Renderer = soft_raster
 
 
@@ -83,16 +89,38 @@ def fit_pico_style(problem: BaselineProblem, config: PicoConfig | None = None) -
 
 def _fit(problem: BaselineProblem, config: PicoConfig) -> tuple[ObjectPose, int]:
     objective = _Objective(problem, config)
-    six = six_of_matrix(torch.as_tensor(UPRIGHT, dtype=torch.float32)).clone().requires_grad_()
-    t = torch.as_tensor(objective.start, dtype=torch.float32).clone().requires_grad_()
-    s = torch.ones((), requires_grad=True)
-    rates = list(zip((six, t), config.contact_lr, strict=True))
-    used = _descend(objective.contact_only, rates, objective.lost, (six, t, s), config.contact_iterations)
+    tried = [_started(problem, objective, turn @ UPRIGHT, config) for turn in start_rotations(config.starts)]
+    pairs, (six, t, s) = min(tried, key=lambda found: found[0])[1:3]
+    objective.pair(*pairs)
     rates = list(zip((six, t, s), config.image_lr, strict=True))
+    used = sum(found[3] for found in tried)
     used += _descend(objective.whole, rates, objective.lost, (six, t, s), config.image_iterations)
     R = matrix_of_6d(six.detach().double()).numpy()
     scale = problem.scale * float(s.detach())
     return column_pose(R, t.detach().double().numpy() - scale * objective.centre @ R, scale), used
+
+
+def _started(
+    problem: BaselineProblem, objective: _Objective, R: FloatArray, config: PicoConfig
+) -> tuple[float, tuple[FloatArray, FloatArray], tuple[Tensor, Tensor, Tensor], int]:
+    """Stage 1 from a rotation (3, 3), rows, and a little of stage 2 if there are more starts.
+
+    Returns:
+        Loss (0 of an only start), pairs, parameters, steps.
+    """
+    pairs = contact_pairs(problem, config.pairs, R)
+    objective.pair(*pairs)
+    six = six_of_matrix(torch.as_tensor(R, dtype=torch.float32)).clone().requires_grad_()
+    t = torch.as_tensor(objective.start_at(R), dtype=torch.float32).clone().requires_grad_()
+    s = torch.ones((), requires_grad=True)
+    rates = list(zip((six, t), config.contact_lr, strict=True))
+    used = _descend(objective.contact_only, rates, objective.lost, (six, t, s), config.contact_iterations)
+    if config.starts == 1:
+        return 0.0, pairs, (six, t, s), used
+    rates = list(zip((six, t, s), config.image_lr, strict=True))
+    used += _descend(objective.whole, rates, objective.lost, (six, t, s), config.start_iterations)
+    with torch.no_grad():
+        return float(objective.whole(six, t, s)), pairs, (six, t, s), used
 
 
 def _descend(
@@ -126,18 +154,25 @@ class _Objective:
         def tensor(values: object) -> Tensor:
             return torch.as_tensor(np.asarray(values), dtype=torch.float32)
 
-        self.config = config
+        self.config, self.problem = config, problem
         self.centre = (problem.mesh.verts.min(0) + problem.mesh.verts.max(0)) / 2
-        centred = problem.scale * (problem.mesh.verts - self.centre)
-        self.start = translation_to_box(problem, centred @ UPRIGHT, contact_depth(problem))
-        self.verts, self.faces = tensor(centred), torch.as_tensor(problem.mesh.faces)
+        self.centred = problem.scale * (problem.mesh.verts - self.centre)
+        self.verts, self.faces = tensor(self.centred), torch.as_tensor(problem.mesh.faces)
         self.view = mask_view(problem, config.resolution)
         self.goal = box_centre(self.view.target)
-        on_body, on_object = contact_pairs(problem, config.pairs)
-        self.on_body, self.on_object = tensor(on_body), tensor(problem.scale * (on_object - self.centre))
+        self.on_body = self.on_object = torch.zeros(0, 3)
         self.grid = distance_grid(problem.body, nodes=32)
         self.unit = float(problem.body.extents.max()) / 2 * config.collision_scale
         self.image_size = (problem.camera.height, problem.camera.width)
+
+    def pair(self, on_body: FloatArray, on_object: FloatArray) -> None:
+        """Take pairs: (N, 3) body points, camera frame, and (N, 3) object points, object frame."""
+        sized = self.problem.scale * (on_object - self.centre)
+        self.on_body, self.on_object = (torch.as_tensor(np.asarray(v), dtype=torch.float32) for v in (on_body, sized))
+
+    def start_at(self, R: FloatArray) -> FloatArray:
+        """(3,) translation that puts the object, turned by R (3, 3), onto the mask's box at the contact's depth."""
+        return translation_to_box(self.problem, self.centred @ R, contact_depth(self.problem))
 
     def contact_only(self, six: Tensor, t: Tensor, s: Tensor) -> Tensor:
         """Stage 1."""
@@ -176,8 +211,14 @@ class _Objective:
         return not (bool((depth > NEAREST).all()) and float(s.detach()) > 1e-3)
 
 
-def contact_pairs(problem: BaselineProblem, count: int) -> tuple[FloatArray, FloatArray]:
-    """(N, 3) body points, camera frame, and the (N, 3) object points, object frame, paired with them; N may be 0."""
+def contact_pairs(problem: BaselineProblem, count: int, R: FloatArray = UPRIGHT) -> tuple[FloatArray, FloatArray]:
+    """(N, 3) body points, camera frame, and the (N, 3) object points, object frame, paired with them; N may be 0.
+
+    Args:
+        problem: contact, meshes and correspondences.
+        count: most pairs.
+        R: (3, 3) rotation, rows, of the object at which points and normals are compared.
+    """
     if problem.correspondences is not None:
         return problem.correspondences
     bodies, objects = problem.body_contact > 0.5, problem.object_contact > 0.5
@@ -187,8 +228,8 @@ def contact_pairs(problem: BaselineProblem, count: int) -> tuple[FloatArray, Flo
     a, b = farthest_points(on_body, count), farthest_points(on_object, count)
     on_body, body_normals = on_body[a], problem.body.vert_normals[bodies][a]
     on_object, object_normals = on_object[b], problem.mesh.vert_normals[objects][b]
-    turned = problem.scale * on_object @ UPRIGHT
+    turned = problem.scale * on_object @ R
     apart = (on_body - on_body.mean(0))[:, None] - (turned - turned.mean(0))[None]
-    cost = (apart**2).sum(-1) + 0.05**2 * (1 + body_normals @ (object_normals @ UPRIGHT).T)
+    cost = (apart**2).sum(-1) + 0.05**2 * (1 + body_normals @ (object_normals @ R).T)
     rows, columns = linear_sum_assignment(cost)
     return on_body[rows], on_object[columns]

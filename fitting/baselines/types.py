@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -13,10 +14,11 @@ from hoirecon.arrays import BoolArray, FloatArray, as_floats
 from hoirecon.camera import Camera
 from hoirecon.contact_map import ContactMap
 from hoirecon.errors import InputError
+from hoirecon.fitting.evidence_checks import check_evidence
 from hoirecon.fitting.object_problem import check_body, check_mesh
 from hoirecon.fitting.object_types import ObjectToFit
 from hoirecon.mesh import Mesh
-from hoirecon.observation import Observation
+from hoirecon.observation import Observation, box_of_mask
 from hoirecon.pose import ObjectPose
 
 
@@ -61,6 +63,11 @@ class BaselineProblem:
         """The expected scale."""
         return float(np.exp(self.scale_prior[0]))
 
+    @cached_property
+    def box(self) -> tuple[float, float, float, float]:
+        """Box (x, y, width, height) of the object's mask, pixels; found once, as thousands of starts ask for it."""
+        return box_of_mask(self.object_mask)
+
     def touching(self, body_threshold: float = 0.5, object_threshold: float = 0.5) -> tuple[FloatArray, FloatArray]:
         """Contact vertices (A, 3) of the body, camera frame, and (B, 3) of the object, object frame."""
         on_body = self.body.verts[self.body_contact > body_threshold]
@@ -95,6 +102,8 @@ def baseline_problem(
         contact[0].check_on(body_mesh_cam.topology, len(body_mesh_cam.verts), "the body")
         contact[1].check_on(obj.mesh.topology, len(obj.mesh.verts), obj.name)
     mask = observation.object_masks[index]
+    pairs = {} if contact is None else {(0, 0): contact}
+    check_evidence(observation.replace(object_masks=(mask,)), [body_mesh_cam], [obj], pairs)
     on_body, on_object = _touching(body_mesh_cam, obj.mesh, contact, correspondences)
     return BaselineProblem(
         camera=observation.camera,
