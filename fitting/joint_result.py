@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hoirecon.fitting.contact_pairs import sample_surface
 from hoirecon.fitting.covariance import Covariance, hypothesis_spread, laplace, split, tangent, weakest
+from hoirecon.fitting.evidence_checks import mesh_flags
 from hoirecon.fitting.fit_config import FitConfig
 from hoirecon.fitting.hypotheses import set_distance
 from hoirecon.fitting.joint_problem import JointProblem
@@ -176,4 +177,5 @@ def _flags(
         "penetrates the body": any(o.depth_mm > DEEP_MM for o in overlaps),
         "starts dropped": dropped > 0,
     }
-    return tuple(flag for flag, is_set in found.items() if is_set)
+    torn = [flag for mesh in problem.meshes for flag in mesh_flags(mesh)]
+    return (*(flag for flag, is_set in found.items() if is_set), *dict.fromkeys(torn))

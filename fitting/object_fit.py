@@ -13,6 +13,7 @@ from hoirecon.contact_map import ContactMap
 from hoirecon.errors import InputError
 from hoirecon.fitting.checks import check_object_fit
 from hoirecon.fitting.contact_pairs import sample_surface
+from hoirecon.fitting.evidence_checks import mesh_flags
 from hoirecon.fitting.fit_config import FitConfig as FitConfig
 from hoirecon.fitting.fit_config import StageConfig as StageConfig
 from hoirecon.fitting.hypotheses import distinct, set_distance, start_translations
@@ -110,7 +111,7 @@ def fit_object(problem: ObjectProblem, rotations: Tensor, mesh: Mesh, body: Mesh
         body: the posed body, camera frame.
         config: settings.
     """
-    state = _start(problem, rotations, config)
+    state = _finite(_start(problem, rotations, config))
     search = _Search(problem, config)
     state, quad = search.coarse(state)
     kept = distinct(state, quad.cost, problem.probe, config.duplicate * problem.diagonal, config.keep)
@@ -131,6 +132,15 @@ def _start(problem: ObjectProblem, rotations: Tensor, config: FitConfig) -> Obje
         anchor = (anchor[0], anchor[1] * float(np.exp(mean)))
     t = start_translations(R, problem.verts * float(np.exp(mean)), problem.region, anchor, problem.body_depth)
     return ObjectState(R, t, torch.full_like(t[:, 0], mean), problem.view(config.coarse))
+
+
+def _finite(state: ObjectState) -> ObjectState:
+    """The poses without those that hold NaN, which no distance field can be asked about."""
+    numbers = torch.cat([state.R.flatten(1), state.t, state.log_s[:, None]], 1)
+    good = torch.nonzero(torch.isfinite(numbers).all(1)).flatten()
+    if len(good) == 0:
+        raise InputError("no start is finite: check rotations, mesh and body for NaN")
+    return state if len(good) == len(state) else state.select(good)
 
 
 class _Search:
@@ -207,7 +217,8 @@ def _report(
         terms={term.name: report_term(term, best) for term in problem.terms(config.final, config)},
         iou_visible=float(iou[0]),
         max_penetration_mm=depth,
-        flags=_flags(problem, quad, [float(energy[i] - energy[0]) for i in others], float(iou[0]), depth, config),
+        flags=_flags(problem, quad, [float(energy[i] - energy[0]) for i in others], float(iou[0]), depth, config)
+        + mesh_flags(mesh),
         evaluations=evaluations,
     )
 

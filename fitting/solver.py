@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import torch
@@ -75,16 +75,18 @@ def levenberg_marquardt(
         The best states and their quadratic model.
 
     Raises:
-        InputError: the cost of a starting state is not finite.
+        InputError: the cost of no starting state is finite. If it is of some, the others are left where they are, at an
+            infinite cost.
     """
     quad = linearise(state)
-    if not torch.isfinite(quad.cost).all():
-        bad = torch.nonzero(~torch.isfinite(quad.cost)).flatten().tolist()
-        raise InputError(f"the cost of starting states {bad[:8]} is not finite: check the inputs for NaN")
+    finite = torch.isfinite(quad.cost)
+    if not finite.any():
+        raise InputError(f"the cost of all {len(finite)} starting states is not finite: check the inputs for NaN")
+    quad = replace(quad, cost=torch.where(finite, quad.cost, torch.inf))
     damping = torch.full_like(quad.cost, config.damping)
     rejections = torch.zeros_like(quad.cost, dtype=torch.long)
-    active = torch.arange(len(quad.cost), device=quad.cost.device)
-    evaluations = len(active)
+    active = torch.nonzero(finite).flatten()  # what starts at NaN stays there, at an infinite cost
+    evaluations = len(finite)
     for _ in range(config.iterations):
         if len(active) == 0:
             break
