@@ -15,7 +15,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "hoirecon.contact": ("hoirecon.data",),
     "hoirecon.fitting": ("hoirecon.data", "hoirecon.contact"),
     "hoirecon.views": (),
-    "hoirecon.evaluation": ("hoirecon.data", "hoirecon.contact", "hoirecon.fitting"),
+    "hoirecon.retrieval": ("hoirecon.data",),
+    "hoirecon.evaluation": ("hoirecon.data", "hoirecon.contact", "hoirecon.fitting", "hoirecon.views"),
 }
 """Room -> other rooms it may import. Every room may import the core types; the core imports no room."""
 

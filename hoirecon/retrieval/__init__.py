@@ -1,0 +1,36 @@
+"""From a photograph, a mask and a name to meshes of the right kind: encoders of shapes and of queries, and an index.
+
+``modeling`` holds OpenShape's PointBERT, ``checkpoints`` reads its released weights, ``clip_towers`` the CLIP that it
+was trained towards; ``openshape`` puts them together. ``view_gallery`` makes a shape encoder of any image embedder.
+All encoders are behind the protocols of ``protocols``, so that one index serves any of them.
+"""
+
+from __future__ import annotations
+
+from hoirecon.retrieval.checkpoints.folders import LoadedPointEncoder as LoadedPointEncoder
+from hoirecon.retrieval.checkpoints.folders import convert_openshape as convert_openshape
+from hoirecon.retrieval.checkpoints.folders import load_point_encoder as load_point_encoder
+from hoirecon.retrieval.checkpoints.folders import save_point_encoder as save_point_encoder
+from hoirecon.retrieval.checkpoints.specs import OPENSHAPE as OPENSHAPE
+from hoirecon.retrieval.checkpoints.specs import PointEncoderSpec as PointEncoderSpec
+from hoirecon.retrieval.clip_towers import CLIP_MODELS as CLIP_MODELS
+from hoirecon.retrieval.clip_towers import ClipTowers as ClipTowers
+from hoirecon.retrieval.clouds import PointCloud as PointCloud
+from hoirecon.retrieval.clouds import prepare_clouds as prepare_clouds
+from hoirecon.retrieval.clouds import sample_cloud as sample_cloud
+from hoirecon.retrieval.modeling.config import PointBertConfig as PointBertConfig
+from hoirecon.retrieval.modeling.point_bert import build_point_encoder as build_point_encoder
+from hoirecon.retrieval.openshape import OpenShapeConfig as OpenShapeConfig
+from hoirecon.retrieval.openshape import OpenShapeEncoder as OpenShapeEncoder
+from hoirecon.retrieval.protocols import EncoderId as EncoderId
+from hoirecon.retrieval.protocols import ImageEmbedder as ImageEmbedder
+from hoirecon.retrieval.protocols import ImageQuery as ImageQuery
+from hoirecon.retrieval.protocols import QueryEncoder as QueryEncoder
+from hoirecon.retrieval.protocols import ShapeEncoder as ShapeEncoder
+from hoirecon.retrieval.protocols import TextEmbedder as TextEmbedder
+from hoirecon.retrieval.query_vectors import QueryConfig as QueryConfig
+from hoirecon.retrieval.surfaces import Surface as Surface
+from hoirecon.retrieval.surfaces import read_surface as read_surface
+from hoirecon.retrieval.view_gallery import ViewGalleryEncoder as ViewGalleryEncoder
+from hoirecon.retrieval.view_rendering import ViewSet as ViewSet
+from hoirecon.retrieval.view_rendering import render_views as render_views

@@ -1,0 +1,1 @@
+"""Indices of embeddings, from fifty objects to ten million, behind one protocol."""
