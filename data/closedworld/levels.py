@@ -36,6 +36,17 @@ class NoiseLevel:
     mismatch: bool = False
     """Whether the mesh is another one: 10 to 20 % off along each axis, and a part missing where one can be spared."""
 
+    def __post_init__(self) -> None:
+        shares = {"precision": (self.precision, 0.01), "recall": (self.recall, 0.0), "cut": (self.cut, 0.0)}
+        wrong = [f"{name} {value}" for name, (value, least) in shares.items() if not least <= value <= 1]
+        sizes = ("mask_px", "joint_deg", "ends_m", "scale_log_sigma", "blob", "landmark_share")
+        wrong += [f"{n} {getattr(self, n)}" for n in sizes if not 0 <= (getattr(self, n) or 0.0) < float("inf")]
+        if wrong:
+            raise InputError(
+                f"the noise level '{self.name}' cannot be: {', '.join(wrong)}; precision, recall and cut lie between 0 "
+                f"and 1, the others are 0 or more"
+            )
+
 
 LEVELS: Mapping[str, NoiseLevel] = {
     level.name: level

@@ -27,6 +27,7 @@ from hoirecon.data.closedworld import (
     split_of_seed,
 )
 from hoirecon.errors import InputError
+from hoirecon.evaluation.certainty import pose_error
 from hoirecon.evaluation.methods import METHODS as METHODS
 from hoirecon.evaluation.methods import ORACLES, Prediction, Problem, method_of
 from hoirecon.evaluation.metrics import adds_cm, chamfer_cm, contact_scores, iou, rotation_error_deg, surface_samples
@@ -97,6 +98,7 @@ def run_bench(
         InputError: unknown level, method, split or track; no scenes.
     """
     level = level_of(level)
+    _check_settings(methods, limit, noise_seed, results)
     chosen = list(seeds)[:limit]
     _check(methods, chosen, split, track, jobs)
     samples = [
@@ -121,6 +123,19 @@ def run_bench(
     }
 
 
+def _check_settings(methods: Sequence[str], limit: int | None, noise_seed: int, results: str | Path | None) -> None:
+    if isinstance(methods, str):
+        raise InputError(f"methods is a list of names, got the text '{methods}': put it in brackets")
+    if len(set(methods)) < len(methods):
+        raise InputError(f"each method is compared once, got {', '.join(methods)}")
+    if limit is not None and limit < 1:
+        raise InputError(f"the limit is 1 scene or more, got {limit}: None takes all")
+    if noise_seed < 0:
+        raise InputError(f"the noise's seed is 0 or more, got {noise_seed}")
+    if results is not None and Path(results).exists() and not Path(results).is_dir():
+        raise InputError(f"results go to a folder, but {results} is a file: name another")
+
+
 def _check(methods: Sequence[str], seeds: Sequence[int], split: Split | None, track: Track, jobs: int) -> None:
     """Refuse what cannot work before any work starts."""
     from hoirecon.data.closedworld.recipes import recipe_of
@@ -131,8 +146,11 @@ def _check(methods: Sequence[str], seeds: Sequence[int], split: Split | None, tr
         )
     if track not in TRACKS:
         raise InputError(f"the track is one of {', '.join(TRACKS)}, got '{track}'")
-    if min(seeds) < 0:
-        raise InputError(f"scene seeds are 0 or more, got {min(seeds)}")
+    odd = [s for s in seeds if isinstance(s, bool) or not isinstance(s, int | np.integer) or s < 0]
+    if odd:
+        raise InputError(f"scene seeds are whole numbers, 0 or more, got {odd[0]}")
+    if len(set(seeds)) < len(seeds):
+        raise InputError("a scene's seed came twice: its figures would count double")
     recipe_of(seeds[0], split)
     for name in methods:
         method_of(name)
@@ -274,6 +292,8 @@ def score(scene: ClosedWorldScene, given: NoisyObservation, said: Prediction, se
         "contact_recall": contact.recall,
         "contact_f1": contact.f1,
         **_body_errors(scene, given, body.verts),
+        **_landmark_errors(scene, given, body.verts),
+        "nse_per_dof": _sureness(scene, given, said),
     }
     rounded = {k: None if v is None else round(float(v), 4) for k, v in figures.items()}
     return rounded | {"flags": list(said.flags)} | placement(said)
@@ -297,6 +317,34 @@ def _body_errors(scene: ClosedWorldScene, given: NoisyObservation, verts: FloatA
         figures[f"touching{name}_cm"] = 100 * float(off.mean()) if len(off) else None
         figures[f"landmarks{name}_cm"] = 100 * float(marks.mean())
     return figures
+
+
+def _landmark_errors(scene: ClosedWorldScene, given: NoisyObservation, verts: FloatArray) -> dict[str, float | None]:
+    """Medians over the landmarks, as given and as predicted, pixels: from where they truly are in the picture, and from
+    where they were seen (noisy)."""
+    true, seen, figures = scene.camera.project(landmark_places(scene.body_verts)), given.observation.keypoints, {}
+    for name, v in (("_given", given.body.verts), ("", verts)):
+        drawn = scene.camera.project(landmark_places(v))
+        figures[f"landmark{name}_px"] = _median_distance(drawn, true)
+        used = np.zeros(len(drawn), bool) if seen is None else seen.confidence > 0
+        figures[f"landmark_seen{name}_px"] = None if seen is None else _median_distance(drawn[used], seen.xy[used])
+    return figures
+
+
+def _median_distance(a: FloatArray, b: FloatArray) -> float | None:
+    """Of the pairs that are both in front of the camera."""
+    apart = np.linalg.norm(a - b, axis=1)
+    apart = apart[np.isfinite(apart)]
+    return float(np.median(apart)) if len(apart) else None
+
+
+def _sureness(scene: ClosedWorldScene, given: NoisyObservation, said: Prediction) -> float | None:
+    """Normalised squared error per degree of freedom of a pose that came with its covariance."""
+    if said.covariance is None:
+        return None
+    centre = (given.mesh.verts.min(0) + given.mesh.verts.max(0)) / 2
+    true = ObjectPose(scene.pose.R, scene.pose.t, given.true_scale)
+    return pose_error(said.pose, true, centre, scene.thing.symmetry).normalised(said.covariance)
 
 
 def landmark_places(verts: FloatArray) -> FloatArray:

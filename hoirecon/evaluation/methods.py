@@ -49,6 +49,9 @@ class Prediction:
     """The body, if the method moved it."""
     flags: tuple[str, ...] = field(default=())
     """What it says of its own result, e.g. ``ambiguous``."""
+    covariance: FloatArray | None = None
+    """(7, 7) of the pose's error, if the method states it: turn about the centre of the mesh's bounding box (radians),
+    shift of that centre (metres), log scale; camera axes."""
 
 
 Method = Callable[[Problem], Prediction]

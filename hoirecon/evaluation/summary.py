@@ -27,13 +27,19 @@ WORST: Mapping[str, Any] = {
     "touching_cm": None,
     "landmarks_given_cm": None,
     "landmarks_cm": None,
+    "landmark_given_px": None,
+    "landmark_px": None,
+    "landmark_seen_given_px": None,
+    "landmark_seen_px": None,
+    "nse_per_dof": None,
     "flags": ["failed"],
 }
 """What a scene counts on which a method fails; no CPU time, which would flatter it."""
 
 MEDIANS = ("rotation_deg", "translation_cm", "abs_log_scale", "adds_cm", "iou_visible", "iou_full", "contact_precision",
            "contact_recall", "contact_f1", "touching_given_cm", "touching_cm", "landmarks_given_cm", "landmarks_cm",
-           "penetration_cm3", "nse_per_dof")  # fmt: skip
+           "landmark_given_px", "landmark_px", "landmark_seen_given_px", "landmark_seen_px", "penetration_cm3",
+           "nse_per_dof")  # fmt: skip
 OF_GROUPS = ("iou_visible", "touching_given_cm", "touching_cm", "landmarks_given_cm", "landmarks_cm", "nse_per_dof")
 """Figures of which groups of scenes have medians too, besides Chamfer, penetration and time."""
 OCCLUSION = (("<=0.15", -1.0, 0.15), ("0.15-0.30", 0.15, 0.30), (">0.30", 0.30, 1.01))
