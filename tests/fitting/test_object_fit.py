@@ -69,7 +69,7 @@ def test_a_known_pose_is_recovered(
 
 def test_a_fit_from_the_truth_stays_there(small_scene: Callable[..., Any]) -> None:
     scene = small_scene(kind="chair")
-    found = fit(scene, dataclasses.replace(QUICK, rotations=0), initial_rotations=scene.pose.R[None])
+    found = fit(scene, dataclasses.replace(QUICK, hypotheses=0), initial_rotations=scene.pose.R[None])
     assert surface_error(scene, found) < 0.015
 
 
