@@ -55,17 +55,77 @@ def region_integral(verts_cam: Tensor, faces: Tensor, K: Tensor, field: Tensor, 
     """
     if verts_cam.ndim != 2 or verts_cam.shape[1] != 3 or field.ndim != 2:
         raise InputError(f"verts_cam is {tuple(verts_cam.shape)}, field {tuple(field.shape)}: expected (V, 3), (H, W)")
-    if not bool((verts_cam[:, 2] > 0).all()):
-        raise InputError("a vertex lies at or behind the camera plane (z <= 0): move the mesh in front of the camera")
-    check_faces(faces, len(verts_cam))
-    K = K.to(verts_cam)
-    xy = verts_cam[:, :2] / verts_cam[:, 2:] * torch.stack([K[0, 0], K[1, 1]]) + K[:2, 2]
+    xy = project_checked(verts_cam[None], faces, K)[0]
     outline = find_outline(xy, faces, spacing)
     field = field.to(verts_cam)
     here = outline.points.detach()
     value = (_along_row(field, here) * outline.normals[:, 0] * outline.lengths).sum()
     speed = (_at(field, here) * outline.lengths)[:, None] * outline.normals
     return value + (speed * (outline.points - here)).sum()
+
+
+def project_checked(verts_cam: Tensor, faces: Tensor, K: Tensor) -> Tensor:
+    """(B, V, 2) pixels of vertices (B, V, 3), checked with their faces.
+
+    Raises:
+        InputError: wrong shapes, or a vertex at or behind the camera plane.
+    """
+    if verts_cam.ndim != 3 or verts_cam.shape[-1] != 3:
+        raise InputError(f"verts_cam has shape {tuple(verts_cam.shape)}, expected (B, V, 3)")
+    if not bool((verts_cam[..., 2] > 0).all()):
+        raise InputError("a vertex lies at or behind the camera plane (z <= 0): move the mesh in front of the camera")
+    check_faces(faces, verts_cam.shape[1])
+    K = K.to(verts_cam)
+    return verts_cam[..., :2] / verts_cam[..., 2:] * torch.stack([K[0, 0], K[1, 1]]) + K[:2, 2]
+
+
+def pixel_coverage(xy: Tensor, faces: Tensor, size: tuple[int, int], spacing: float = 0.25) -> Tensor:
+    """(H, W) share of each pixel inside the silhouette of projected vertices (V, 2), with the exact gradient.
+
+    ``(field * pixel_coverage).sum()`` has the gradient of :func:`region_integral` of the field. A piece of the outline
+    that crosses a column's border counts in the column of its middle.
+    """
+    height, width = size
+    outline = find_outline(xy, faces, spacing)
+    here = outline.points.detach()
+    column, row = here.floor().long().unbind(1)
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    moved = ((outline.points - here) * outline.normals).sum(1) * outline.lengths  # zero, with the area's derivative
+    at = (row * width + column)[inside]
+    change = xy.new_zeros(height * width).index_add(0, at, moved[inside]).view(height, width)
+    return _area_in_pixels(here, outline.normals, outline.lengths, size) + change
+
+
+def _area_in_pixels(middle: Tensor, normals: Tensor, lengths: Tensor, size: tuple[int, int]) -> Tensor:
+    """(H, W) share of each pixel left of the pieces that face to the right, less those that face to the left."""
+    height, width = size
+    middle, rise = _split_at_rows(middle, normals, lengths)
+    column, row = middle.floor().long().unbind(1)
+    shown = (row >= 0) & (row < height) & (column >= 0)
+    at = row[shown] * (width + 1) + column[shown].clamp_max(width)
+    own = torch.where(column < width, middle[:, 0] - column, 0.0)[shown]
+    whole, part = (
+        rise.new_zeros(height * (width + 1)).index_add(0, at, amount).view(height, width + 1)
+        for amount in (rise[shown], rise[shown] * own)
+    )
+    before = whole.flip(1).cumsum(1).flip(1) - whole  # of the pieces in later columns
+    return (before + part)[:, :width].clamp(0, 1)
+
+
+def _split_at_rows(middle: Tensor, normals: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """(2P, 2) middles and (2P,) heights of the pieces cut where they cross from one row into the next.
+
+    Heights are negative where the inside lies to the right; half of them are zero if nothing is cut.
+    """
+    along = torch.stack([-normals[:, 1], normals[:, 0]], 1) * lengths[:, None] / 2
+    along = along * torch.where(along[:, 1:] < 0, -1.0, 1.0)
+    start, end = middle - along, middle + along
+    border = start[:, 1].floor() + 1
+    span = end[:, 1] - start[:, 1]
+    share = torch.where(end[:, 1] > border, (border - start[:, 1]) / span.clamp_min(1e-12), 1.0).clamp(0, 1)[:, None]
+    cut = start + share * (end - start)
+    rise = normals[:, 0] * lengths
+    return torch.cat([(start + cut) / 2, (cut + end) / 2]), torch.cat([share[:, 0] * rise, (1 - share[:, 0]) * rise])
 
 
 def mask_mismatch(

@@ -25,13 +25,21 @@ DEGENERATE = 1e-8
 """Squared NDC units under which a face has no area (pytorch3d's constant)."""
 
 
-class Renderer(Protocol):
-    """What draws soft silhouettes: :func:`soft_raster` here, or ``soft_silhouette`` by pytorch3d."""
+class DrawSoftly(Protocol):
+    """A function that draws soft silhouettes: :func:`soft_raster` here, or ``soft_silhouette`` by pytorch3d.
+
+    The baselines take one, because each changes sigma as its paper does; everybody else takes a
+    :class:`hoirecon.fitting.renderers.Renderer`.
+    """
 
     def __call__(
         self, verts_cam: Tensor, faces: Tensor, K: Tensor, size: tuple[int, int], *, sigma: float = 1e-5
     ) -> Tensor:
         """(B, V, 3) vertices in the camera frame to (B, H, W) coverage in [0, 1]; arguments as :func:`soft_raster`."""
+
+
+Renderer = DrawSoftly
+"""Former name of :class:`DrawSoftly`."""
 
 
 def soft_raster(verts_cam: Tensor, faces: Tensor, K: Tensor, size: tuple[int, int], *, sigma: float = 1e-5) -> Tensor:

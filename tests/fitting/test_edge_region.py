@@ -11,7 +11,7 @@ import trimesh
 from torch import Tensor
 
 from hoirecon.errors import InputError
-from hoirecon.fitting.edge_region import find_outline, mask_mismatch, region_integral
+from hoirecon.fitting.edge_region import find_outline, mask_mismatch, pixel_coverage, region_integral
 from hoirecon.fitting.raster import zbuffer
 
 SIZE = (48, 64)
@@ -142,3 +142,38 @@ def test_unusable_input_is_refused() -> None:
     ]:
         with pytest.raises(InputError):
             region_integral(points, corners, K, field)
+
+
+def test_coverage_of_pixels_is_that_of_sixteenths_and_integrates_to_the_region() -> None:
+    verts, faces = _crossed_boxes()
+    leaf = verts.clone().requires_grad_()
+    xy = leaf[:, :2] / leaf[:, 2:] * 70 + torch.tensor([32.0, 24.0], dtype=torch.float64)
+    alpha = pixel_coverage(xy, faces, SIZE, 0.05)
+    fine = 16
+    points = torch.cat([xy.detach() * fine, verts[:, 2:]], 1)[None]
+    drawn = torch.isfinite(zbuffer(points, faces, SIZE[0] * fine, SIZE[1] * fine)[0])
+    counted = drawn.view(SIZE[0], fine, SIZE[1], fine).double().mean((1, 3))
+    drawn_alpha = alpha.detach()
+    assert float((drawn_alpha - counted).abs().max()) < 0.06
+    assert float((drawn_alpha - counted).abs().mean()) < 1e-3
+    field = torch.randn(SIZE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    integral = region_integral(leaf, faces, K, field, 0.05)
+    assert float((drawn_alpha * field).sum()) == pytest.approx(
+        integral.item(), abs=0.5
+    )  # its pieces are not cut at rows
+    (one,) = torch.autograd.grad((alpha * field).sum(), [leaf])
+    (other,) = torch.autograd.grad(integral, [leaf])
+    torch.testing.assert_close(one, other, atol=1e-9 * float(other.abs().max()), rtol=1e-9)
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (-34.0, 3.0), (40.0, 0.0), (5.0, -26.0), (0.0, 30.0), (-90.0, 0.0)])
+def test_coverage_of_what_leaves_the_picture(shift: tuple[float, float]) -> None:
+    """A rectangle across each border, at whole and half pixels: its overlap with each pixel, in closed form."""
+    x0, y0, x1, y1 = 20.25 + shift[0], 15.5 + shift[1], 41.0 + shift[0], 30.75 + shift[1]
+    xy = torch.tensor([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], dtype=torch.float64)
+    alpha = pixel_coverage(xy, torch.tensor([[0, 1, 2], [0, 3, 2]]), SIZE, 0.25)
+    columns, rows = torch.arange(SIZE[1]).double(), torch.arange(SIZE[0]).double()
+    across = ((columns + 1).clamp_max(x1) - columns.clamp_min(x0)).clamp(0, 1)
+    down = ((rows + 1).clamp_max(y1) - rows.clamp_min(y0)).clamp(0, 1)
+    assert float((alpha - down[:, None] * across).abs().max()) < 0.13  # half a piece at a pixel's border
+    assert float((alpha.sum() - down.sum() * across.sum()).abs()) < 0.02 * 20 * 15

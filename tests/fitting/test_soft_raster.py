@@ -12,17 +12,34 @@ import trimesh
 from torch import Tensor
 
 from hoirecon.errors import InputError
-from hoirecon.fitting.soft_raster import CUT, Renderer, soft_raster, soft_raster_px
+from hoirecon.fitting.soft_raster import CUT, DrawSoftly, soft_raster, soft_raster_px
 from hoirecon.fitting.soft_silhouette import soft_silhouette
 
 pytest.importorskip("warp")
 
 
 def _shape(kind: str, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-    """(V, 3) camera-frame vertices and faces of an ellipsoid or of two crossing boxes."""
-    if kind == "ellipsoid":
-        mesh = trimesh.creation.icosphere(subdivisions=2, radius=0.25)
+    """(V, 3) camera-frame vertices and faces: an ellipsoid, one with faces under a pixel, boxes that cross, ...
+
+    ``layers`` are sheets one behind the other, ``sliver`` has faces a thousand times longer than wide and some seen
+    edge-on, ``leaving`` runs out of the picture on all sides.
+    """
+    if kind in ("ellipsoid", "tiny faces"):
+        mesh = trimesh.creation.icosphere(subdivisions=2 if kind == "ellipsoid" else 4, radius=0.25)
         mesh.apply_scale([1.0, 0.7, 0.4])
+    elif kind == "layers":
+        sheets = [trimesh.creation.box((0.5, 0.4 - 0.05 * k, 1e-4)) for k in range(4)]
+        for k, sheet in enumerate(sheets):
+            sheet.apply_translation([0.02 * k, 0.01 * k, 0.1 * k])
+        mesh = trimesh.util.concatenate(sheets)
+    elif kind == "sliver":
+        mesh = trimesh.util.concatenate(
+            [trimesh.creation.box((0.6, 6e-4, 0.3)), trimesh.creation.cylinder(0.002, 0.6, sections=5)]
+        )
+        mesh.apply_transform(trimesh.transformations.euler_matrix(0.3, 0.9, 0.1))
+    elif kind == "leaving":
+        mesh = trimesh.creation.box((3.0, 0.3, 0.2)).subdivide()
+        mesh.apply_transform(trimesh.transformations.euler_matrix(0.1, 0.2, 0.8))
     else:
         mesh = trimesh.util.concatenate([trimesh.creation.box((0.6, 0.1, 0.2)), trimesh.creation.box((0.08, 0.5, 0.1))])
         mesh = mesh.subdivide()
@@ -55,13 +72,25 @@ def _twin(xy: Tensor, faces: Tensor, size: tuple[int, int], sigma: float) -> Ten
     return 1 - torch.exp(-torch.where(inside | (d < CUT * sigma), total, 0.0).sum(-1))
 
 
-@pytest.mark.parametrize("kind", ["ellipsoid", "boxes"])
-@pytest.mark.parametrize(("size", "sigma"), [((32, 32), 1e-4), ((36, 48), 1e-3), ((64, 40), 1e-5)])
+@pytest.mark.parametrize(
+    ("kind", "size", "sigma"),
+    [
+        *((kind, size, s) for kind in ("ellipsoid", "boxes") for size, s in (((32, 32), 1e-4), ((36, 48), 1e-3))),
+        ("boxes", (64, 40), 1e-5),
+        ("tiny faces", (20, 16), 1e-4),
+        ("tiny faces", (16, 20), 1e-5),
+        ("layers", (32, 32), 1e-4),
+        ("layers", (24, 32), 1e-2),
+        ("sliver", (32, 32), 1e-4),
+        ("leaving", (32, 40), 1e-3),
+        ("leaving", (32, 40), 1e-4),
+    ],
+)
 def test_equals_pytorch3d(kind: str, size: tuple[int, int], sigma: float) -> None:
     pytest.importorskip("pytorch3d")
     verts, faces = _shape(kind)
     weight = torch.randn((1, *size), generator=torch.Generator().manual_seed(0))
-    renderers: list[Renderer] = [soft_raster, partial(soft_silhouette, faces_per_pixel=len(faces))]
+    renderers: list[DrawSoftly] = [soft_raster, partial(soft_silhouette, faces_per_pixel=len(faces))]
     drawn = []
     for renderer in renderers:
         leaf = verts[None].clone().requires_grad_()
@@ -101,6 +130,25 @@ def test_gradient_is_that_of_finite_differences() -> None:
     numeric = torch.stack([(drawn(xy + s) - drawn(xy - s)) / 2e-6 for s in step]).reshape(4, 2).detach()
     # A blurred face ends with a step of 1e-4 at the blur radius, which finite differences see and derivatives do not.
     torch.testing.assert_close(gradient, numeric, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["boxes", "ellipsoid"])
+def test_gradcheck_of_vertices_in_double_precision(kind: str) -> None:
+    """torch's own check, from the vertices on; the blur reaches over the picture, so that no face ends in it."""
+    verts, faces = _shape(kind, torch.float64)
+    keep = torch.arange(0, len(faces), max(1, len(faces) // 8))
+    K = _camera((5, 6))
+    leaf = verts[None].clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda v: soft_raster(v, faces[keep], K, (5, 6), sigma=1.0), [leaf])
+
+
+def test_both_refuse_what_is_behind_the_camera() -> None:
+    pytest.importorskip("pytorch3d")
+    verts, faces = _shape("boxes")
+    for depth in (-1.5, -3.0):  # through the camera's plane, and wholly behind it
+        for renderer in (soft_raster, soft_silhouette):
+            with pytest.raises(InputError, match="behind the camera"):
+                renderer(verts[None] + torch.tensor([0.0, 0.0, depth]), faces, _camera((8, 8)), (8, 8))
 
 
 def test_one_edge_is_the_closed_form() -> None:
