@@ -8,6 +8,8 @@ hiding thing is decides, sample by sample, whether the object would be hidden or
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from torch import Tensor
 from hoirecon.arrays import BoolArray, FloatArray
 from hoirecon.camera import Camera
 from hoirecon.errors import InputError
+from hoirecon.fitting import fused
 from hoirecon.fitting.raster import zbuffer
 from hoirecon.mesh import Mesh
 
@@ -87,6 +90,11 @@ class Region:
         n = self.cells
         return y.floor().clamp(0, n - 1).long() * n + x.floor().clamp(0, n - 1).long()
 
+    @cached_property
+    def compiled(self) -> dict[str, Any]:
+        """Its arrays for :mod:`hoirecon.fitting.fused`."""
+        return fused.region_arrays(self)
+
     def contour_points(self, count: int) -> tuple[Tensor, Tensor]:
         """At most ``count`` evenly chosen contour points (M, 2) and the depth beside them (M,)."""
         total = len(self.contour)
@@ -105,7 +113,8 @@ def _bilinear(fields: Tensor, which: Tensor, u: Tensor, v: Tensor) -> tuple[Tens
     f00, f01, f10, f11 = flat[base], flat[base + 1], flat[base + n], flat[base + n + 1]
     top, bottom = f00 + a * (f01 - f00), f10 + a * (f11 - f10)
     ex, ey = u - inner_u, v - inner_v
-    beyond = (ex.square() + ey.square()).sqrt()
+    squared = ex.square() + ey.square()
+    beyond = torch.where(squared > 0, squared.clamp_min(1e-30).sqrt(), 0.0)  # a root at zero has no derivative
     outward = 1 / beyond.clamp_min(1e-9)
     gx = torch.where(ex == 0, (1 - b) * (f01 - f00) + b * (f11 - f10), 0) + ex * outward
     gy = torch.where(ey == 0, bottom - top, 0) + ey * outward

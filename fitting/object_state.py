@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from hoirecon.fitting import fused
 from hoirecon.fitting.contour import Region
 from hoirecon.fitting.silhouette import EdgeTopology, silhouette_samples
 from hoirecon.fitting.so3 import exp_so3
@@ -42,6 +44,13 @@ class View:
     """Side of the coverage raster."""
     samples: int
     """Samples along the silhouette edges."""
+    compiled: bool = True
+    """Whether compiled loops may take the place of torch where they can."""
+
+    @cached_property
+    def arrays(self) -> tuple[Any, ...]:
+        """The mesh for :mod:`hoirecon.fitting.fused`."""
+        return fused.mesh_arrays(self.verts, self.topology)
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,11 @@ class ObjectState:
         return len(self.t)
 
     @cached_property
+    def compiled(self) -> bool:
+        """Whether compiled loops take the place of torch here."""
+        return self.view.compiled and fused.usable(self.R, self.t, self.log_s, self.view.verts)
+
+    @cached_property
     def scaled_rotation(self) -> Tensor:
         """(B, 3, 3) ``s R``."""
         return self.R * self.log_s.exp()[:, None, None]
@@ -81,6 +95,8 @@ class ObjectState:
     def outline(self) -> Outline:
         """Outline samples, shared by the two contour terms."""
         view = self.view
+        if self.compiled:
+            return Outline(*fused.outline(self))
         verts = self.place(view.verts)
         scale = view.raster / view.region.cells
         pixels = view.region.project(verts.transpose(0, 1).contiguous(), NEAR) * scale
@@ -90,6 +106,12 @@ class ObjectState:
         u = picked.u.detach()[..., None]  # samples ride on their edges: that is what the Jacobians say
         points = torch.lerp(flat[picked.a + offset], flat[picked.b + offset], u)
         return Outline(points, view.region.project(points, NEAR), picked.outer)
+
+    @cached_property
+    def outline_arrays(self) -> tuple[Any, ...]:
+        """Translations and outline for :mod:`hoirecon.fitting.fused`."""
+        found = self.outline
+        return (*(fused.vectors(v) for v in (self.t, found.points, found.cells)), fused.flags(found.outer))
 
     def retract(self, step: Tensor) -> ObjectState:
         """The poses after a step (B, 7)."""

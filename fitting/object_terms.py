@@ -7,13 +7,16 @@ samples and the depth order are taken anew at every evaluation and held fixed in
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from hoirecon.fitting import fused
 from hoirecon.fitting.contour import HIDING, NOTHING_BEFORE
 from hoirecon.fitting.object_state import DOF, ObjectState, pose_rows, projection_gradient
-from hoirecon.fitting.objective import Residuals
+from hoirecon.fitting.objective import Quadratic, Residuals
 from hoirecon.fitting.sdf import DistanceGrid
 from hoirecon.fitting.silhouette import FAR
 
@@ -54,6 +57,15 @@ class OutlineOnMask:
             sigma=self.sigma * region.px_per_cell,
             unit="px",
         )
+
+    def quadratic(self, state: ObjectState) -> Quadratic | None:
+        """Its normal equations by compiled loops."""
+        if not state.compiled:
+            return None
+        at = state.view.region.compiled
+        fields = (at["kind"], at["distance"], at["front"], at["camera"])
+        settings = (self.sigma, self.softness, self.robust or 0.0, self.weight)
+        return fused.quadratic("outline_on_mask", len(state), *state.outline_arrays, *fields, *settings)
 
 
 @dataclass(frozen=True)
@@ -98,6 +110,20 @@ class MaskOnOutline:
             unit="px",
         )
 
+    @cached_property
+    def _arrays(self) -> tuple[Any, ...]:
+        return fused.vectors(self.points), fused.numbers(self.front)
+
+    def quadratic(self, state: ObjectState) -> Quadratic | None:
+        """Its normal equations by compiled loops."""
+        if not state.compiled:
+            return None
+        batch, samples = state.outline.outer.shape
+        settings = (self.sigma, self.softness, self.robust or 0.0, self.weight)
+        scratch = fused.scratch(batch, samples, 2), fused.scratch(batch, samples)
+        given = (*state.outline_arrays, *self._arrays, state.view.region.compiled["camera"], *settings)
+        return fused.quadratic("mask_on_outline", batch, *given, *scratch)
+
 
 @dataclass(frozen=True)
 class DepthOrder:
@@ -130,6 +156,15 @@ class DepthOrder:
             sigma=self.sigma * 1e3,
             unit="mm",
         )
+
+    def quadratic(self, state: ObjectState) -> Quadratic | None:
+        """Its normal equations by compiled loops."""
+        if not state.compiled:
+            return None
+        region = state.view.region
+        settings = (self.sigma, self.tolerance, self.robust or 0.0, self.weight)
+        given = (*state.outline_arrays, region.compiled["backdrop"], region.cells, *settings)
+        return fused.quadratic("depth_order", len(state), *given)
 
 
 def in_front(depth: Tensor, front: Tensor, softness: float) -> Tensor:
@@ -188,6 +223,21 @@ class ContactAttraction:
             unit="mm",
         )
 
+    @cached_property
+    def _arrays(self) -> tuple[Any, ...]:
+        on_body = fused.vectors(self.body), fused.numbers(self.body_weight)
+        return (*on_body, fused.vectors(self.obj), fused.numbers(self.obj_weight))
+
+    def quadratic(self, state: ObjectState) -> Quadratic | None:
+        """Its normal equations by compiled loops."""
+        if not state.compiled:
+            return None
+        batch, mine, theirs = len(state), len(self.obj), len(self.body)
+        settings = (self.sigma, self.dead_zone, self.robust or 0.0, self.weight)
+        scratch = (fused.scratch(batch, mine, 3), fused.scratch(batch, mine + theirs), fused.scratch(batch, theirs, 1))
+        pose = (fused.matrices(state.scaled_rotation), fused.vectors(state.t))
+        return fused.quadratic("contact", batch, *pose, *self._arrays, *settings, *scratch)
+
 
 def mutual_nearest(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Index of the nearest of b to each of a (B, N, 3): (B, N); and of the nearest of a to each of b: (B, M).
@@ -241,6 +291,18 @@ class BodyInObject:
         rows[:, 6] -= distance / self.sigma
         return packed(-(distance + self.tolerance) / self.sigma, rows, pose, len(state), self.sigma)
 
+    @cached_property
+    def _arrays(self) -> tuple[Any, ...]:
+        return fused.vectors(self.points), *fused.grid_arrays(self.grid)
+
+    def quadratic(self, state: ObjectState) -> Quadratic | None:
+        """Its normal equations by compiled loops."""
+        if not state.compiled:
+            return None
+        pose = (fused.matrices(state.R), fused.numbers(state.log_s), fused.vectors(state.t))
+        settings = (self.sigma, self.tolerance, self.robust or 0.0, self.weight)
+        return fused.quadratic("penetration", len(state), True, *pose, *self._arrays, *settings)
+
 
 @dataclass(frozen=True)
 class ObjectInBody:
@@ -265,6 +327,18 @@ class ObjectInBody:
         arm = placed[pose, index] - state.t[pose]
         rows = pose_rows(-slope[:, None, None] / self.sigma, arm[:, None])[:, 0, 0]
         return packed(-(distance + self.tolerance) / self.sigma, rows, pose, len(state), self.sigma)
+
+    @cached_property
+    def _arrays(self) -> tuple[Any, ...]:
+        return fused.vectors(self.points), *fused.grid_arrays(self.grid)
+
+    def quadratic(self, state: ObjectState) -> Quadratic | None:
+        """Its normal equations by compiled loops."""
+        if not state.compiled:
+            return None
+        pose = (fused.matrices(state.R), fused.numbers(state.log_s), fused.vectors(state.t))
+        settings = (self.sigma, self.tolerance, self.robust or 0.0, self.weight)
+        return fused.quadratic("penetration", len(state), False, *pose, *self._arrays, *settings)
 
 
 def deep_points(

@@ -41,7 +41,11 @@ class Residuals:
 
 
 class Term(Protocol[State]):
-    """A named part of the objective."""
+    """A named part of the objective.
+
+    A term may also have ``quadratic(state) -> Quadratic | None``: its normal equations by a shorter way than residuals
+    and Jacobian, or None where there is none.
+    """
 
     @property
     def name(self) -> str:
@@ -124,6 +128,13 @@ def check_terms(terms: Sequence[Term[State]]) -> None:
 
 
 def _linearise_term(term: Term[State], state: State) -> Quadratic:
+    compiled = getattr(term, "quadratic", None)
+    found: Quadratic | None = None if compiled is None else compiled(state)
+    return linearise_residuals(term, state) if found is None else found
+
+
+def linearise_residuals(term: Term[State], state: State) -> Quadratic:
+    """The normal equations of one term from its residuals: the reference of any shorter way."""
     res = term.residuals(state)
     rho, slope = gmof(res.r.square().sum(-1), term.robust)
     weight = term.weight * res.w

@@ -1,4 +1,4 @@
-"""A hard z-buffer in plain torch: every triangle is expanded to the cells of its box, the nearest depth wins.
+"""A hard z-buffer: every triangle is expanded to the cells of its box, the nearest depth wins.
 
 Batched over poses of one mesh, on the device of its inputs. It is not differentiable and does not need to be: the fit
 differentiates the silhouette's geometry, and asks the z-buffer only what hides what.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hoirecon.fitting import fused
+from hoirecon.fitting.soft_raster import check_faces
 from hoirecon.ragged import expand, rounds
 
 
@@ -25,6 +27,14 @@ def zbuffer(points: Tensor, faces: Tensor, height: int, width: int, near: float 
     Returns:
         (B, height, width) depth, infinite where nothing is; perspective-correct.
     """
+    if fused.usable(points):
+        check_faces(faces, points.shape[1])  # compiled loops do not look
+        return fused.zbuffer(points, faces, height, width, near)
+    return zbuffer_torch(points, faces, height, width, near)
+
+
+def zbuffer_torch(points: Tensor, faces: Tensor, height: int, width: int, near: float = 0.05) -> Tensor:
+    """The same on any device and in any precision: the reference of the compiled loops."""
     depth = torch.full((len(points) * height * width,), torch.inf, dtype=points.dtype, device=points.device)
     x0, y0, columns, rows = _cell_boxes(points, faces, height, width, near)
     counts = (columns * rows).flatten()

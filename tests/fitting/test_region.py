@@ -90,6 +90,17 @@ def test_lookup_gradient_is_the_derivative_of_its_value() -> None:
         torch.testing.assert_close(gradient[:, axis], slope, rtol=1e-6, atol=1e-6)
 
 
+def test_distance_has_a_derivative_on_and_inside_the_region_s_border() -> None:
+    """Where nothing is added for being outside, autograd meets a root at zero."""
+    region = make_region(disc(30.0), CAMERA, (None, WALL))
+    n = region.cells
+    where = torch.tensor([[0.4 * n, 0.5 * n], [0.5, 0.5], [n - 0.5, 7.0], [-5.0, 9.0]], requires_grad=True)
+    _, value, gradient, _ = region.lookup(where)
+    (slope,) = torch.autograd.grad(value.sum(), where)
+    assert torch.isfinite(slope).all()
+    torch.testing.assert_close(slope[[0, 3]], gradient[[0, 3]])  # on the border itself there are two
+
+
 def test_large_masks_are_averaged_down_to_the_same_geometry() -> None:
     camera = Camera.from_focal(1200.0, 800, 600)
     mask = disc(160.0, 400.0, 300.0, (600, 800))
