@@ -85,7 +85,7 @@ class BenchClosedWorld:
 
         found = run_bench(
             self.level,
-            [name.strip() for name in self.methods.split(",") if name.strip()],
+            parse_names(self.methods),
             parse_seeds(self.seeds),
             self.split,
             self.limit,
@@ -103,11 +103,54 @@ class BenchClosedWorld:
 
 
 @dataclass(frozen=True)
+class BenchClosedWorldPage:
+    """Write the results page of the closed world: tables, targets, noise ladder, worst cases, time against accuracy."""
+
+    seeds: str = "1000:1060"
+    """Scene seeds, as of `bench closedworld`."""
+    methods: str = (
+        "hoirecon,hoirecon-joint,oracle-start,interactvlm-style,interactvlm-style-tuned,pico-style,pico-style-tuned,"
+        "phosa-style,phosa-style-tuned,mask-depth,icp,centroid,nothing"
+    )
+    """Names with commas between them."""
+    levels: str = "L0,L1,L2,L3,mismatch"
+    """Noise levels, likewise."""
+    main: str = ""
+    """The method of targets and pictures; by default the first."""
+    out: Path = Path("docs/results")
+    """Folder of the page; an earlier page there is replaced."""
+    jobs: int = 1
+    """Processes."""
+    noise_seed: int = 0
+    """Another draw of the noise."""
+    results: Path | None = None
+    """Folder of one file per scene and method, from which an interrupted run goes on (empty it when code changes)."""
+    speed: Path | None = None
+    """JSON of `bench fit-speed --json`, for targets of speed and cost curves."""
+
+    def run(self) -> int:
+        """Carry the command out."""
+        from hoirecon.evaluation.results_page import PageConfig, make_page
+
+        config = PageConfig(
+            tuple(parse_seeds(self.seeds)),
+            parse_names(self.methods),
+            parse_names(self.levels),
+            self.main,
+            self.jobs,
+            self.noise_seed,
+        )
+        print(make_page(config, self.out, self.results, self.speed, progress=_tell))
+        return 0
+
+
+@dataclass(frozen=True)
 class Bench:
     """Measure."""
 
     what: (
         Annotated[BenchClosedWorld, tyro.conf.subcommand("closedworld")]
+        | Annotated[BenchClosedWorldPage, tyro.conf.subcommand("closedworld-page")]
         | Annotated[BenchContactCost, tyro.conf.subcommand("contact-cost")]
         | Annotated[BenchContactSpeed, tyro.conf.subcommand("contact-speed")]
     )
@@ -137,6 +180,16 @@ def parse_seeds(text: str) -> list[int]:
     if not seeds:
         raise InputError(f"seeds '{text}' hold no scene: the end of a range is left out, so 0:1 is scene 0")
     return seeds
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """Names with commas between them, each once.
+
+    Example:
+        >>> parse_names("icp, centroid,icp")
+        ('icp', 'centroid')
+    """
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def table(found: dict[str, Any]) -> str:

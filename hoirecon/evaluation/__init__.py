@@ -4,3 +4,5 @@ from hoirecon.evaluation.bench import METHODS as METHODS
 from hoirecon.evaluation.bench import run_bench as run_bench
 from hoirecon.evaluation.methods import Prediction as Prediction
 from hoirecon.evaluation.methods import Problem as Problem
+from hoirecon.evaluation.results_page import PageConfig as PageConfig
+from hoirecon.evaluation.results_page import make_page as make_page

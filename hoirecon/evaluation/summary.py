@@ -40,7 +40,8 @@ MEDIANS = ("rotation_deg", "translation_cm", "abs_log_scale", "adds_cm", "iou_vi
            "contact_recall", "contact_f1", "touching_given_cm", "touching_cm", "landmarks_given_cm", "landmarks_cm",
            "landmark_given_px", "landmark_px", "landmark_seen_given_px", "landmark_seen_px", "penetration_cm3",
            "nse_per_dof")  # fmt: skip
-OF_GROUPS = ("iou_visible", "touching_given_cm", "touching_cm", "landmarks_given_cm", "landmarks_cm", "nse_per_dof")
+OF_GROUPS = ("iou_visible", "touching_given_cm", "touching_cm", "landmarks_given_cm", "landmarks_cm",
+             "landmark_given_px", "landmark_px", "nse_per_dof")  # fmt: skip
 """Figures of which groups of scenes have medians too, besides Chamfer, penetration and time."""
 OCCLUSION = (("<=0.15", -1.0, 0.15), ("0.15-0.30", 0.15, 0.30), (">0.30", 0.30, 1.01))
 """Names and limits of the groups by hidden share, of scenes with contact."""
