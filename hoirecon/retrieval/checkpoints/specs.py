@@ -110,7 +110,7 @@ def recognise(shapes: Shapes, sha256: str, hint: str, what: str) -> PointEncoder
     fitting = [spec for spec in OPENSHAPE.values() if spec.shapes() == dict(shapes)]
     if not fitting:
         raise InputError(f"{what} is no released OpenShape PointBERT: {_nearest_difference(shapes)}")
-    known = [spec for spec in fitting if spec.sha256 == sha256]
+    known = [spec for spec in fitting if spec.sha256 and spec.sha256 == sha256]
     named = [spec for spec in fitting if spec.name in hint]
     return (known or named or fitting)[0]
 
