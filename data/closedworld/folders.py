@@ -21,7 +21,7 @@ from hoirecon.data.closedworld.scene import ClosedWorldScene, Correspondences
 from hoirecon.errors import InputError
 from hoirecon.files import check_writable, read_json, write_json
 from hoirecon.mesh import Mesh
-from hoirecon.observation import box_of_mask
+from hoirecon.observation import Keypoints, box_of_mask
 from hoirecon.safe_io import Arrays, read_arrays, read_png, write_arrays, write_png
 
 Layout = Literal["interactvlm", "pico", "hoirecon"]
@@ -47,6 +47,8 @@ class FolderContents:
     object_contact: FloatArray | None = None
     """(Vo,) probabilities."""
     correspondences: Correspondences | None = None
+    keypoints: Keypoints | None = None
+    """Landmarks of the person; only the layout ``hoirecon`` has a place for them."""
 
 
 def write_folder(
@@ -192,18 +194,28 @@ def _write_own(scene: ClosedWorldScene, given: NoisyObservation, folder: Path) -
         arrays |= {"body_contact": maps[0].probability, "object_contact": maps[1].probability}
     if (pairs := given.correspondences) is not None:
         arrays |= {"pair_verts": pairs.body_verts, "pair_faces": pairs.faces, "pair_bary": pairs.bary}
+    seen = given.observation.keypoints
+    if seen is not None:
+        arrays |= {"keypoints_xy": seen.xy, "keypoints_confidence": seen.confidence}
     write_arrays(arrays, folder / "given.npz")
     write_obj(given.mesh, folder / "object.obj")
-    given_facts = {"level": given.level.name, "category": given.category, "log_scale_prior": list(given.size_prior)}
+    given_facts: dict[str, Any] = {
+        "level": given.level.name,
+        "category": given.category,
+        "log_scale_prior": list(given.size_prior),
+    }
+    given_facts |= {"keypoints": None if seen is None else seen.layout}
     truth = {"R_cam_obj": scene.pose.R.tolist(), "t_cam_obj": scene.pose.t.tolist(), "scale": given.true_scale}
     facts = {"schema": 1, "seed": scene.seed, "interaction": scene.interaction, "object": scene.object_id}
     size = {"K": camera.K.tolist(), "width": camera.width, "height": camera.height, "axes": "OpenCV, metres"}
     write_json(folder / "scene.json", facts | {"camera": size, "given": given_facts, "truth": truth})
-    write_arrays({"body_verts": scene.body_verts, "visible": scene.visible, "full": scene.full}, folder / "truth.npz")
+    exact = {"body_verts": scene.body_verts, "visible": scene.visible, "full": scene.full, "depth": scene.depth}
+    write_arrays(exact, folder / "truth.npz")
 
 
 def _read_own(folder: Path) -> FolderContents:
-    camera, arrays = read_json(folder / "scene.json")["camera"], _arrays(folder / "given.npz")
+    facts, arrays = read_json(folder / "scene.json"), _arrays(folder / "given.npz")
+    camera, layout = facts["camera"], facts["given"].get("keypoints")
     has_pairs = "pair_verts" in arrays
     return FolderContents(
         camera=Camera(np.array(camera["K"]), camera["width"], camera["height"]),
@@ -217,6 +229,7 @@ def _read_own(folder: Path) -> FolderContents:
         correspondences=Correspondences(*(arrays[f"pair_{k}"] for k in ("verts", "faces", "bary")))
         if has_pairs
         else None,
+        keypoints=Keypoints(layout, arrays["keypoints_xy"], arrays["keypoints_confidence"]) if layout else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,20 @@ def test_a_folder_round_trips(scene: ClosedWorldScene, layout: str, tmp_path: Pa
         assert back.correspondences is not None
         assert np.array_equal(back.correspondences.faces, given.correspondences.faces)
         assert np.array_equal(back.correspondences.bary, given.correspondences.bary)
+    seen = given.observation.keypoints
+    assert seen is not None
+    assert (back.keypoints is not None) == (layout == "hoirecon")  # the other programs have no place for them
+    if back.keypoints is not None:
+        assert back.keypoints.layout == seen.layout
+        assert np.array_equal(back.keypoints.xy, seen.xy)
+        assert np.array_equal(back.keypoints.confidence, seen.confidence)
+
+
+def test_a_folder_without_landmarks_is_read(scene: ClosedWorldScene, tmp_path: Path) -> None:
+    """Folders written before there were any, or of a picture without a detector."""
+    given = observe_scene(scene, "L0")
+    blind = replace(given, observation=given.observation.replace(keypoints=None))
+    assert read_folder(write_folder(scene, blind, tmp_path, "hoirecon"), "hoirecon").keypoints is None
 
 
 def test_interactvlm_folders_hold_the_files_that_its_program_opens(scene: ClosedWorldScene, tmp_path: Path) -> None:
