@@ -165,7 +165,8 @@ def _contacts(
 def patchy(points: FloatArray, truth: BoolArray, level: NoiseLevel, rng: np.random.Generator) -> FloatArray:
     """(V,) contact probabilities with whole patches wrong, at the level's precision and recall.
 
-    One connected patch is missing; of what is false, one half lies beside true contact and the other half anywhere.
+    One connected patch is missing; of what is false, one half lies beside true contact and the other half anywhere. A
+    surface that touches nearly all over has too few other vertices: precision is then higher than stated.
     """
     label, true = truth.copy(), np.flatnonzero(truth)
     dropped = round((1 - level.recall) * len(true))
