@@ -96,9 +96,15 @@ def groups_table(found: Mapping[str, Any]) -> str:
             for key in path:
                 group = (group or {}).get(key)
             share = dig(group, "share_below_5cm")
-            cells.append("–" if share is None else f"{interval(group, 'chamfer_object_cm')}; {share:.2f}")
+            cells.append("–" if share is None else f"{_chamfer(group)}; {share:.2f}")
         rows.append([f"`{name}`", *cells])
     return markdown_table(header, rows)
+
+
+def _chamfer(group: Mapping[str, Any]) -> str:
+    """Median with its interval, if there are enough scenes for one."""
+    text = interval(group, "chamfer_object_cm")
+    return text if group["n"] >= FEW else text.partition(" ")[0]
 
 
 def targets_table(verdicts: Sequence[Verdict]) -> str:
@@ -117,9 +123,7 @@ def kinds_table(method: Mapping[str, Any], key: str, says: str) -> str:
     groups = sorted(method[key].items(), key=lambda item: -(dig(item[1], "chamfer_object_cm", "median") or 0.0))
     rows = []
     for name, group in groups:
-        cm = interval(group, "chamfer_object_cm")
-        cm = cm if group["n"] >= FEW else cm.partition(" ")[0]
-        rows.append([name.replace("_", " "), str(group["n"]), cm, number(group["share_below_5cm"])])
+        rows.append([name.replace("_", " "), str(group["n"]), _chamfer(group), number(group["share_below_5cm"])])
     return markdown_table([says, "scenes", "Chamfer cm", "< 5 cm"], rows)
 
 
@@ -142,16 +146,20 @@ def calibration_table(levels: Mapping[str, Any], main: str) -> str:
 
 
 def caption(row: Mapping[str, Any]) -> str:
-    """Numbers and flags of one scene."""
-    flags = ", ".join(row["flags"]) or "none"
+    """Numbers of one scene."""
     best = row["chamfer_best_cm"]
     kept = f"; best returned pose {best:.1f} cm" if best < row["chamfer_object_cm"] - 0.05 else ""
     return (
         f"Chamfer {row['chamfer_object_cm']:.1f} cm{kept}; rotation {row['rotation_deg']:.0f}°, "
         f"translation {row['translation_cm']:.1f} cm, size off by {100 * math.expm1(row['abs_log_scale']):.0f} %; "
         f"IoU {row['iou_visible']:.2f}; penetration {row['penetration_mm']:.0f} mm; "
-        f"hidden {row['occluded']:.2f}; flags: {flags}"
+        f"hidden {row['occluded']:.2f}"
     )
+
+
+def flags_of(row: Mapping[str, Any]) -> str:
+    """What the method says of its result."""
+    return f"flags: {', '.join(row['flags']) or 'none'}"
 
 
 def scene_title(row: Mapping[str, Any]) -> str:

@@ -100,9 +100,10 @@ def _near(truth: Placed, found: Placed) -> FloatArray:
     """(N, 3) both objects, and of the bodies what is near them: a whole body would make a small object tiny."""
     things = np.concatenate([truth.thing.verts, found.thing.verts])
     centre = (things.min(0) + things.max(0)) / 2
-    reach = max(AROUND_M, 0.8 * float(np.ptp(things, axis=0).max()))
     bodies = np.concatenate([truth.body.verts, found.body.verts])
-    return np.concatenate([things, bodies[np.linalg.norm(bodies - centre, axis=1) < reach]])
+    away = np.linalg.norm(bodies - centre, axis=1)
+    reach = max(AROUND_M, 0.8 * float(np.ptp(things, axis=0).max()), float(away.min()) + AROUND_M / 2)
+    return np.concatenate([things, bodies[away < reach]])
 
 
 def _legend(given: NoisyObservation) -> list[LegendEntry]:

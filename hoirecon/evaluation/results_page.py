@@ -22,6 +22,7 @@ from hoirecon.evaluation.page_text import (
     LEVEL_SAYS,
     calibration_table,
     caption,
+    flags_of,
     groups_table,
     kinds_table,
     main_table,
@@ -190,7 +191,7 @@ def _draw_scenes(folder: Path, config: PageConfig, rows: Sequence[Row]) -> list[
             name = f"{kind.replace(' ', '_')}_{row['seed']:05d}.png"
             scene = load_scene(row["seed"])
             given = observe_scene(scene, config.detail, config.noise_seed)
-            picture = scene_picture(scene, given, row, notes=(f"{scene_title(row)}. {caption(row)}",))
+            picture = scene_picture(scene, given, row, notes=(f"{scene_title(row)}. {caption(row)}", flags_of(row)))
             few = Image.fromarray(picture).quantize(256, dither=Image.Dither.NONE)  # half the size, no visible loss
             few.save(folder / name, optimize=True)
             files.append((name, row))
@@ -250,11 +251,17 @@ def _pictures_part(main: str, detail: str, shown: Sequence[tuple[str, list[tuple
         "worst without contact": "### Worst, without contact",
         "typical": "### Typical\n\nThe scenes with contact round the median.",
     }
-    parts = [f"## Pictures\n\n`{main}` at {detail}. Scenes are chosen by their figures, none by hand."]
+    parts = [
+        f"## Pictures\n\n`{main}` at {detail}. Scenes are chosen by their figures, none by hand; where the "
+        "method failed there is nothing to draw."
+    ]
     for kind, files in shown:
         if files:
             parts.append(says[kind])
-            parts += [f"**{scene_title(r)}.** {caption(r)}.\n\n![{scene_title(r)}]({name})" for name, r in files]
+            parts += [
+                f"**{scene_title(r)}.** {caption(r)}; {flags_of(r)}.\n\n![{scene_title(r)}]({name})"
+                for name, r in files
+            ]
     return "\n\n".join(parts)
 
 
