@@ -12,6 +12,7 @@ from hoirecon.fitting.body_types import PointTarget as PointTarget
 from hoirecon.fitting.covariance import Covariance as Covariance
 from hoirecon.fitting.covariance import WeakDirection as WeakDirection
 from hoirecon.fitting.fit_config import FitConfig as FitConfig
+from hoirecon.fitting.fit_config import KickConfig as KickConfig
 from hoirecon.fitting.fit_config import StageConfig as StageConfig
 from hoirecon.fitting.joint_config import JointConfig as JointConfig
 from hoirecon.fitting.joint_fit import fit as fit

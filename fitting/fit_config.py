@@ -30,6 +30,28 @@ class StageConfig:
 
 
 @dataclass(frozen=True)
+class KickConfig:
+    """Further starts round the best poses: the search ends in a shallow minimum of the contour otherwise."""
+
+    rounds: int = 2
+    """Times that the best poses are kicked; 0: never."""
+    best: int = 6
+    """Distinct poses kicked."""
+    each: int = 4
+    """Random kicks of each."""
+    flips: bool = True
+    """Whether the first round also turns each by half a turn about the three axes of the object."""
+    turn: float = 0.4
+    """Angle of a kick, radians: half to one and a half times this."""
+    growth: float = 0.08
+    """Standard deviation of the logarithm of the distance to the camera; half of it goes into the size."""
+    iterations: int = 5
+    """Steps of the second stage after a kick."""
+    keep: int = 10
+    """Kicked poses that are finished, by energy."""
+
+
+@dataclass(frozen=True)
 class FitConfig:
     """Settings of :func:`hoirecon.fitting.object_fit.fit_objects`."""
 
@@ -39,6 +61,10 @@ class FitConfig:
     """Coarse steps after which the worse half of the hypotheses is dropped; 0 keeps all to the end of the stage."""
     keep: int = 32
     """Hypotheses kept after the coarse stage, by energy, duplicates removed."""
+    finish: int = 12
+    """Hypotheses that go through the third stage, by energy after the second."""
+    kicks: KickConfig = field(default_factory=KickConfig)
+    """Further starts round the best poses."""
     duplicate: float = 0.04
     """Two hypotheses are one if their points lie closer than this fraction of the object's diagonal on average."""
     coarse: StageConfig = field(default_factory=lambda: StageConfig(7, 64, 128, 70, 15.0, 0.15, 0.03, 0.0))
@@ -81,6 +107,8 @@ class FitConfig:
     """Most that penetration may count when hypotheses are ranked: a displaced hand must not decide."""
     rank_iou_weight: float = 20.0
     """Cost of a visible IoU of zero when hypotheses are ranked."""
+    rank_width_weight: float = 0.5
+    """Weight of the logarithm of the curvature's determinant when hypotheses are ranked (Laplace's evidence has 1)."""
     ambiguous_energy: float = 10.0
     """A runner-up within this energy of the best one makes the result ``ambiguous``."""
     ambiguous_distance: float = 0.05

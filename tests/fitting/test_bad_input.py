@@ -20,8 +20,9 @@ from hoirecon.fitting.evidence_checks import OPEN_MESH, mesh_flags
 from hoirecon.fitting.fit_config import StageConfig
 from hoirecon.fitting.joint_config import JointConfig
 from hoirecon.fitting.joint_fit import solve_stages
-from hoirecon.fitting.object_fit import _Search, _start, fit_object
+from hoirecon.fitting.object_fit import fit_object
 from hoirecon.fitting.object_problem import ObjectProblem, prepare
+from hoirecon.fitting.object_search import Search, starts
 from hoirecon.fitting.object_state import ObjectState
 from hoirecon.fitting.so3 import super_fibonacci
 from hoirecon.fitting.solver import LMConfig
@@ -333,13 +334,13 @@ def _object_problem(scene: JointScene) -> tuple[ObjectProblem, Mesh]:
 def test_a_lost_hypothesis_changes_no_other(kind: str, scene: JointScene) -> None:
     """Object poses through all three stages, with and without a start that is lost."""
     (problem, _), config = _object_problem(scene), FitConfig(prune_after=0)
-    good = _start(problem, super_fibonacci(4), config)
+    good = starts(problem, super_fibonacci(4), config)
     index, others = torch.tensor([0, 1, 1, 2, 3]), torch.tensor([0, 1, 3, 4])
     t = good.t[index].clone()
     t[2] = BAD_STARTS[kind].to(t)
     ends = []
     for start in (good, ObjectState(good.R[index], t, good.log_s[index], good.view)):
-        state, search = start, _Search(problem, config)
+        state, search = start, Search(problem, config)
         for stage in (config.coarse, config.anneal, config.final):
             state, quad = search.refine(state, stage)
         ends.append((state, quad))

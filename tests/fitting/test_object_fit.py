@@ -19,6 +19,7 @@ from hoirecon.fitting.contact_pairs import body_contact_points, farthest_points,
 from hoirecon.fitting.hypotheses import distinct
 from hoirecon.fitting.object_fit import (
     FitConfig,
+    KickConfig,
     ObjectFit,
     ObjectToFit,
     fit_objects,
@@ -26,7 +27,9 @@ from hoirecon.fitting.object_fit import (
     start_rotations,
 )
 from hoirecon.fitting.object_problem import prepare
+from hoirecon.fitting.object_search import ranking_energy
 from hoirecon.fitting.object_state import ObjectState
+from hoirecon.fitting.objective import Quadratic
 from hoirecon.fitting.so3 import super_fibonacci
 from hoirecon.mesh import Mesh
 from hoirecon.pose import ObjectPose
@@ -277,3 +280,21 @@ def test_poses_behind_the_camera_cost_but_do_not_crash(small_scene: Callable[...
         res = term.residuals(state)
         assert torch.isfinite(res.r).all()
         assert torch.isfinite(res.J).all()
+
+
+def test_kicks_find_what_one_wrong_start_misses(small_scene: Callable[..., Any]) -> None:
+    scene = small_scene(kind="hammer")
+    wrong = (scene.pose.R @ np.diag([1.0, -1.0, -1.0]))[None]
+    lazy, eager = (FitConfig(hypotheses=0, kicks=KickConfig(rounds=n)) for n in (0, 2))
+    stuck, found, again = (fit(scene, c, initial_rotations=wrong) for c in (lazy, eager, eager))
+    assert surface_error(scene, found) < 0.04 < surface_error(scene, stuck) - 0.1
+    assert found.energy < stuck.energy - 1.0
+    assert again.energy == found.energy
+
+
+def test_of_two_equal_minima_the_wider_ranks_first() -> None:
+    eye = torch.eye(7)[None]
+    hessian = torch.cat([eye * 100, eye])
+    quad = Quadratic(torch.tensor([5.0, 5.0]), torch.zeros(2, 7), hessian, {})
+    energy = ranking_energy(quad, torch.ones(2), FitConfig())
+    assert float(energy[0] - energy[1]) == pytest.approx(FitConfig().rank_width_weight * 7 * np.log(100.0), abs=1e-4)
