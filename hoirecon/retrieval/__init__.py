@@ -2,7 +2,7 @@
 
 ``modeling`` holds OpenShape's PointBERT, ``checkpoints`` reads its released weights, ``clip_towers`` the CLIP that it
 was trained towards; ``openshape`` puts them together. ``view_gallery`` makes a shape encoder of any image embedder.
-All encoders are behind the protocols of ``protocols``, so that one index serves any of them.
+All encoders are behind the protocols of ``protocols``, so that one ``index`` serves any of them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ from hoirecon.retrieval.clip_towers import ClipTowers as ClipTowers
 from hoirecon.retrieval.clouds import PointCloud as PointCloud
 from hoirecon.retrieval.clouds import prepare_clouds as prepare_clouds
 from hoirecon.retrieval.clouds import sample_cloud as sample_cloud
+from hoirecon.retrieval.index.object_index import Hit as Hit
+from hoirecon.retrieval.index.object_index import ObjectIndex as ObjectIndex
+from hoirecon.retrieval.index.records import ObjectRecord as ObjectRecord
+from hoirecon.retrieval.index.records import RecordFilter as RecordFilter
+from hoirecon.retrieval.label_matching import match_labels as match_labels
 from hoirecon.retrieval.modeling.config import PointBertConfig as PointBertConfig
 from hoirecon.retrieval.modeling.point_bert import build_point_encoder as build_point_encoder
 from hoirecon.retrieval.openshape import OpenShapeConfig as OpenShapeConfig

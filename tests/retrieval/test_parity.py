@@ -5,6 +5,8 @@ HOIRECON_PARITY=FOLDER pytest tests/retrieval/test_parity.py     # another set: 
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any, cast
 
 import numpy as np
@@ -14,9 +16,12 @@ import torch
 from torch import Tensor
 
 from hoirecon.retrieval.clouds import PointCloud, prepare_clouds
+from hoirecon.retrieval.index import ObjectIndex, ObjectRecord, RecordFilter
+from hoirecon.retrieval.label_matching import match_labels, word_vectors
 from hoirecon.retrieval.modeling.point_bert import PatchGroups, build_point_encoder, transformer_of
 from hoirecon.retrieval.modeling.transformer import pairwise_offsets
-from tests.retrieval.parity_data import arrays, cases, config_of, manifest, network, tensor
+from hoirecon.retrieval.protocols import EncoderId
+from tests.retrieval.parity_data import arrays, cases, config_of, manifest, network, parity_root, tensor
 
 TOLERANCE = 1e-4
 
@@ -123,3 +128,53 @@ def test_output_from_our_own_preparation(name: str) -> None:
     ours = network(name)(torch.from_numpy(xyz), torch.from_numpy(features), manifest()[name]["fps_start"])
     cosine = torch.nn.functional.cosine_similarity(ours, tensor(name, "ref/out"))
     assert (cosine > 0.9999).all()  # rounding in the preparation may put a point on the other side of a ball's surface
+
+
+def ranking() -> dict[str, Any]:
+    """Records and expected lists of the ranking cases."""
+    read: dict[str, Any] = json.loads((parity_root() / "ranking.json").read_text(encoding="utf-8"))
+    return read
+
+
+def rankings() -> list[str]:
+    """Names of the ranking cases; called at collection."""
+    try:
+        return list(ranking()["results"])
+    except pytest.skip.Exception:
+        return []
+
+
+def names_to_match() -> list[str]:
+    """Names of the label-matching cases; called at collection."""
+    try:
+        return list(ranking()["label_results"])
+    except pytest.skip.Exception:
+        return []
+
+
+@pytest.mark.parametrize("case", rankings())
+def test_ranking(case: str) -> None:
+    read, stored = ranking(), arrays("ranking")
+    query, threshold, chosen = re.fullmatch(r"q(\d+)_th([\d.]+)_(\w+)", case).groups()  # type: ignore[union-attr]
+    where = {"nofilter": RecordFilter(), "faces50k_chair": RecordFilter(tags=("chair",), max_faces=50_000)}[chosen]
+    encoder = EncoderId("parity", stored["feats_i8"].shape[1], "0" * 12)
+    records = [
+        ObjectRecord(uid, licence=meta["lic"], faces=meta["faces"], animations=meta["anims"], tags=meta["tags"])
+        if (meta := read["meta"].get(uid))
+        else None
+        for uid in read["uids"]
+    ]
+    index = ObjectIndex.of(encoder, stored["feats_i8"], records)
+    hits = index.search(stored["queries"][int(query)], encoder, 7, where=where, threshold=float(threshold))[0]
+    assert [hit.record.id for hit in hits] == [uid for uid, _ in read["results"][case]]
+    assert np.allclose([hit.score for hit in hits], [score for _, score in read["results"][case]], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", names_to_match())
+def test_label_matching(name: str) -> None:
+    read = ranking()
+    expected = read["label_results"][name]
+    found = match_labels(name, read["lvis_labels"], word_vectors(read["words"]), read["label_threshold"])
+    assert [match.label for match in found] == (expected["labels"] or [])
+    similar = dict(expected["sims"])
+    assert np.allclose([match.similarity for match in found], [similar[m.label] for m in found], atol=1e-5)
