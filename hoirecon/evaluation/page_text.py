@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hoirecon.evaluation.targets import HEAVY, Verdict, count, dig
+from hoirecon.evaluation.targets import HEAVY, Verdict, count, dig, figure_name, more_is_better, quartiles
 
 NOT_MEASURED = "not measured"
 FEW = 5
@@ -116,6 +116,17 @@ def targets_table(verdicts: Sequence[Verdict]) -> str:
         rows.append([v.what, v.limit, said, word, v.beside])
     text = f"{count(verdicts, True)} met, {count(verdicts, False)} not met, {count(verdicts, None)} not measured."
     return text + "\n\n" + markdown_table(["figure", "target", "measured", "", "beside it"], rows, (0, 3, 4))
+
+
+def speed_table(speed: Mapping[str, Any]) -> str:
+    """Every figure of ``hoirecon bench fit-speed``, those without a target too."""
+    rows = []
+    for name, figure in speed["figures"].items():
+        more, target = more_is_better(name, figure), dig(figure, "target")
+        unit = "times" if more else "s"
+        limit = "–" if target is None else f"{'>=' if more else '<='} {target:g} {unit}"
+        rows.append([figure_name(name), f"{figure['median']:.3g} {unit}", quartiles(figure), limit])
+    return markdown_table(["figure", "median", "", "target"], rows, (0, 2))
 
 
 def kinds_table(method: Mapping[str, Any], key: str, says: str) -> str:

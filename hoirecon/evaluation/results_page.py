@@ -27,6 +27,7 @@ from hoirecon.evaluation.page_text import (
     kinds_table,
     main_table,
     scene_title,
+    speed_table,
     targets_table,
 )
 from hoirecon.evaluation.plots import check_installed, cost_plot, distribution_plot, ladder_plot, time_plot
@@ -121,12 +122,12 @@ def make_page(
     }  # fmt: skip
     verdicts = judge(levels, config.main_method, measured)
     with atomic_folder(out, MARKER) as folder:
-        curves = _draw_plots(folder, config, levels, measured)
+        _draw_plots(folder, config, levels, measured)
         shown = _draw_scenes(folder, config, levels[config.detail]["scenes"][config.main_method])
         command = _command(config, Path(out), speed)
         told = _as_json(config, levels, verdicts, measured, command)
         (folder / MARKER).write_text(dense(told) + "\n", encoding="utf-8")
-        text = _page(config, levels, verdicts, shown, curves, command)
+        text = _page(config, levels, verdicts, shown, measured, command)
         (folder / "README.md").write_text(text, encoding="utf-8")
     return Path(out) / "README.md"
 
@@ -153,16 +154,13 @@ def check_speed(told: Any, path: Path) -> dict[str, Any]:
 
 
 # -------------------------------------------------------------------------------------------------------------- drawing
-def _draw_plots(folder: Path, config: PageConfig, levels: Mapping[str, Any], speed: Mapping[str, Any] | None) -> bool:
-    """Write the plots; tell whether there are cost curves among them."""
+def _draw_plots(folder: Path, config: PageConfig, levels: Mapping[str, Any], speed: Mapping[str, Any] | None) -> None:
     detail = levels[config.detail]
     ladder_plot(levels, folder / "noise_ladder.png")
     distribution_plot(config.detail, detail, folder / "distribution.png")
     time_plot(config.detail, detail, folder / "time.png")
-    curves = (speed or {}).get("curves", {})
-    if curves:
+    if curves := (speed or {}).get("curves", {}):
         cost_plot(curves, folder / "cost.png")
-    return bool(curves)
 
 
 def choose(rows: Sequence[Row], worst: int, typical: int) -> dict[str, list[Row]]:
@@ -202,7 +200,7 @@ def _draw_scenes(folder: Path, config: PageConfig, rows: Sequence[Row]) -> list[
 # ----------------------------------------------------------------------------------------------------------------- text
 def _page(
     config: PageConfig, levels: Mapping[str, Any], verdicts: Sequence[Verdict],
-    shown: Sequence[tuple[str, list[tuple[str, Row]]]], curves: bool, command: str,
+    shown: Sequence[tuple[str, list[tuple[str, Row]]]], speed: Mapping[str, Any] | None, command: str,
 ) -> str:  # fmt: skip
     main, detail = config.main_method, config.detail
     figures = levels[detail]["methods"][main]
@@ -219,7 +217,7 @@ def _page(
         "## Noise ladder\n\n![Median Chamfer against noise level for each method](noise_ladder.png)",
         f"## Distribution of errors\n\n![Share of scenes below each Chamfer distance at {detail}](distribution.png)",
         f"## Time against accuracy\n\n![Median CPU time against median Chamfer at {detail}](time.png)",
-        *(["## Cost\n\n![CPU seconds against what makes a fit dear](cost.png)"] if curves else []),
+        *_speed_parts(speed),
         f"## What `{main}` says of itself\n\nA failure is a scene that ends 5 cm off or more; the oracle gap is what "
         f"choosing among the returned poses lost. All scenes.\n\n{calibration_table(levels, main)}",
         f"## By category and interaction\n\n`{main}` at {detail}, worst first.\n\n"
@@ -228,6 +226,15 @@ def _page(
         _made_with(config),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
+
+
+def _speed_parts(speed: Mapping[str, Any] | None) -> list[str]:
+    if speed is None:
+        return []
+    scenes = f", {len(speed['seeds'])} scenes at {speed['level']}" if {"seeds", "level"} <= speed.keys() else ""
+    parts = [f"## Speed\n\nMeasured by `hoirecon bench fit-speed`{scenes}; CPU seconds of one thread."]
+    parts += [speed_table(speed)] if speed.get("figures") else []
+    return parts + (["![CPU seconds against what makes a fit dear](cost.png)"] if speed.get("curves") else [])
 
 
 def _level_parts(levels: Mapping[str, Any]) -> list[str]:
