@@ -172,7 +172,11 @@ def _kept(work: tuple[Sample, Path | None]) -> Row:
     sample, folder = work
     path = None if folder is None else folder / f"{sample.seed:05d}-{sample.method}-{sample.key}.json"
     if path is not None and path.is_file():
-        return check_row(read_json(path), sample, path)
+        try:
+            told = read_json(path)
+        except InputError as err:
+            raise InputError(f"{err}; delete it, and it is made anew") from err
+        return check_row(told, sample, path)
     row = run_sample(sample)
     if path is not None:
         write_json(path, row)

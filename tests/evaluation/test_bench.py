@@ -177,7 +177,7 @@ def test_damaged_results_are_refused(tmp_path: Path, damage: dict[str, object], 
     with pytest.raises(InputError, match=message):
         run_bench("L0", ["guesses"], [13], results=tmp_path / "rows")
     path.write_text('{"seed": 13')
-    with pytest.raises(InputError, match="not JSON"):
+    with pytest.raises(InputError, match=r"not JSON.*delete it"):
         run_bench("L0", ["guesses"], [13], results=tmp_path / "rows")
 
 
