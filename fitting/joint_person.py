@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hoirecon.arrays import FloatArray
 from hoirecon.body_params import BodyParams
-from hoirecon.data.body.jacobian import BodyPoints, points_at, points_of_landmarks, points_of_verts
+from hoirecon.data.body.jacobian import BodyPoints, points_at, points_of_joints, points_of_landmarks, points_of_verts
 from hoirecon.data.body.landmarks import body_landmarks
 from hoirecon.data.body.model import BodyModel
 from hoirecon.data.body.state import BodyState
@@ -23,6 +23,7 @@ from hoirecon.fitting.body_types import BodyFit, BodyFitConfig
 from hoirecon.fitting.contour import Region
 from hoirecon.fitting.joint_config import JointConfig
 from hoirecon.fitting.joint_outline import BodyOnMask, MaskOnBody, outline_points
+from hoirecon.fitting.joint_places import ENDS, PlaceAnchor
 from hoirecon.fitting.joint_terms import OnBody, PoseAnchor
 from hoirecon.fitting.joint_view import Figure, JointView, with_shape
 from hoirecon.fitting.objective import Term
@@ -46,6 +47,12 @@ class PersonToFit:
     """Noise of the landmarks."""
     name: str = "person"
     """What to call it in results; several persons are numbered."""
+    ends_sigma_m: tuple[float, float, float] | None = None
+    """How far off its hands and feet may be, one sigma across, down and along the camera's axis, metres; about 0.012
+    each for bodies whose hands are known to 2 cm, more in depth for guesses from one picture. None: nothing is known
+    but the errors of single joints."""
+    silhouette_sigma_px: float | None = None
+    """Noise of the person's contour against the body without clothes, pixels; None: as of the landmarks."""
 
     @classmethod
     def of(cls, body: PersonToFit | BodyFit | SceneBody) -> PersonToFit:
@@ -74,6 +81,8 @@ class Person:
     """Noise of landmarks and of the mask's contour, pixels: a fraction of the person's height."""
     bare: BodyPoints
     """Landmarks and contact points, without the outline's."""
+    places: PlaceAnchor | None = None
+    """What holds hands and feet."""
     region: Region | None = None
     """Round the person's mask; None: no silhouette."""
 
@@ -90,14 +99,16 @@ class Person:
         first, last = len(self.bare), len(self.figure.points)
         if self.region is None or weight == 0 or first == last:
             return []
-        sigma = self.sigma_px / self.region.px_per_cell
+        own = self.given.silhouette_sigma_px
+        sigma = (self.sigma_px if own is None else own) / self.region.px_per_cell
         places = slice(first, last)
         return [BodyOnMask(places, self.region, sigma, weight), MaskOnBody(places, self.region, sigma, weight)]
 
     def terms(self, index: int, label: str, config: JointConfig) -> list[Term[JointView]]:
-        """What holds the body to its evidence: landmarks, joint ranges, the body that came in."""
+        """What holds the body to its evidence: landmarks, joint ranges, silhouette, the body that came in."""
         limits = JointLimits(self.prior, np.deg2rad(self.given.config.limit_sigma_deg))
         own: list[Term[BodyView]] = [limits] if self.landmarks is None else [self.landmarks, limits]
+        own += [] if self.places is None else [self.places]
         own += self.silhouette(config.silhouette_weight)
         anchor = PoseAnchor(index, self.anchor, config.anchor, config.anchor_transl, name="pose anchor" + label)
         return [*(OnBody(term, index, label) for term in own), anchor]
@@ -141,8 +152,13 @@ def make_person(
         points = points_of_landmarks(shaped, body_landmarks(model, given.keypoints.layout)) + points
         landmarks = _landmarks(given, observation, model, shaped.v_template, sigma_px)
     still = BodyState(start.rotations, start.betas[:, :1] * 0, start.transl)
+    places = None
+    if given.ends_sigma_m is not None:
+        ends = points_of_joints(shaped, ENDS)
+        places = PlaceAnchor(slice(len(points), len(points) + len(ends)), points_at(ends, still)[0], given.ends_sigma_m)
+        points = points + ends
     figure = Figure(shaped, points, prior.twist_axis, torch.zeros(0, dtype=torch.long, device=model.device))
-    return Person(given, figure, still, still, landmarks, prior, sigma_px, points)
+    return Person(given, figure, still, still, landmarks, prior, sigma_px, points, places)
 
 
 def model_of(given: PersonToFit) -> BodyModel:
