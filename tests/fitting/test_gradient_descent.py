@@ -14,7 +14,6 @@ from torch import Tensor
 from hoirecon.errors import InputError
 from hoirecon.fitting.fit_config import FitConfig
 from hoirecon.fitting.gradient_descent import DescentConfig, Method, minimise_by_gradient, objective_value
-from hoirecon.fitting.joint_fit import energy
 from hoirecon.fitting.joint_state import RegionStack
 from hoirecon.fitting.object_problem import ObjectProblem, prepare
 from hoirecon.fitting.object_state import ObjectState, limit_step
@@ -186,23 +185,3 @@ def test_unusable_input_is_refused() -> None:
         minimise_by_gradient([term], Line(torch.full((1, 2), 11.0)))
     with pytest.raises(InputError, match="positive"):
         DescentConfig(iterations=0)
-
-
-@pytest.mark.slow
-def test_joint_states_are_minimised_through_their_view() -> None:
-    from tests.fitting.joint_scenes import make_joint_scene
-
-    scene = make_joint_scene()
-    problem = scene.problem()
-    state = problem.seen_in(problem.redrawn(problem.start([list(scene.poses)])), problem.config.chain)
-    state = state.freed(problem.moving(chain=True))
-    generator = torch.Generator().manual_seed(0)
-    state = state.retract(0.03 * torch.randn(1, state.layout.size, generator=generator, dtype=torch.float64))
-    terms = problem.terms(problem.config.chain)
-    before = linearise(terms, problem.view(state)).cost
-    step = torch.zeros(1, state.layout.size, dtype=torch.float64)
-    torch.testing.assert_close(objective_value(terms, problem.view(state)), energy(problem, terms, state, step))
-    for method, config in (("lbfgs", DescentConfig(6)), ("adam", DescentConfig(10, 4e-3))):
-        found = minimise_by_gradient(terms, state, method, view=problem.view, config=config)
-        assert float(found.cost) < 0.8 * float(before)
-        torch.testing.assert_close(found.cost, linearise(terms, problem.view(found.state)).cost)
