@@ -8,6 +8,7 @@ the torch functions run, which are the reference. Kernels are compiled at first 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,21 @@ def warp() -> Any:
     return wp
 
 
+@dataclass(frozen=True)
+class PoseArrays:
+    """Poses as Warp arrays; several kernels read them."""
+
+    R: Any
+    scaled_rotation: Any
+    log_s: Any
+    t: Any
+
+    @classmethod
+    def of(cls, R: Tensor, scaled_rotation: Tensor, log_s: Tensor, t: Tensor) -> PoseArrays:
+        """From tensors (B, 3, 3), (B, 3, 3), (B,) and (B, 3)."""
+        return cls(matrices(R), matrices(scaled_rotation), numbers(log_s), vectors(t))
+
+
 def usable(*tensors: Tensor) -> bool:
     """Whether compiled loops can take the place of torch for these tensors."""
     plain = all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
@@ -68,7 +84,7 @@ def outline(state: ObjectState) -> tuple[Tensor, Tensor, Tensor]:
         _of(torch.empty(slots, view.raster, view.raster + 1, dtype=torch.int32)),
         _of(torch.empty(slots, len(topology.edges), 2, dtype=torch.int32), wp.vec2i),
     )
-    pose = (matrices(state.scaled_rotation), vectors(state.t))
+    pose = (state.arrays.scaled_rotation, state.arrays.t)
     where = (view.region.compiled["camera"], view.raster / view.region.cells, view.raster)
     out = (_of(points, vec3), _of(cells, vec2), _of(outer))
     kernel = _kernels().outline

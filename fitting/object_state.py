@@ -108,10 +108,15 @@ class ObjectState:
         return Outline(points, view.region.project(points, NEAR), picked.outer)
 
     @cached_property
+    def arrays(self) -> fused.PoseArrays:
+        """The poses for :mod:`hoirecon.fitting.fused`."""
+        return fused.PoseArrays.of(self.R, self.scaled_rotation, self.log_s, self.t)
+
+    @cached_property
     def outline_arrays(self) -> tuple[Any, ...]:
         """Translations and outline for :mod:`hoirecon.fitting.fused`."""
         found = self.outline
-        return (*(fused.vectors(v) for v in (self.t, found.points, found.cells)), fused.flags(found.outer))
+        return self.arrays.t, fused.vectors(found.points), fused.vectors(found.cells), fused.flags(found.outer)
 
     def retract(self, step: Tensor) -> ObjectState:
         """The poses after a step (B, 7)."""

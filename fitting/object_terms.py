@@ -235,7 +235,7 @@ class ContactAttraction:
         batch, mine, theirs = len(state), len(self.obj), len(self.body)
         settings = (self.sigma, self.dead_zone, self.robust or 0.0, self.weight)
         scratch = (fused.scratch(batch, mine, 3), fused.scratch(batch, mine + theirs), fused.scratch(batch, theirs, 1))
-        pose = (fused.matrices(state.scaled_rotation), fused.vectors(state.t))
+        pose = (state.arrays.scaled_rotation, state.arrays.t)
         return fused.quadratic("contact", batch, *pose, *self._arrays, *settings, *scratch)
 
 
@@ -299,7 +299,7 @@ class BodyInObject:
         """Its normal equations by compiled loops."""
         if not state.compiled:
             return None
-        pose = (fused.matrices(state.R), fused.numbers(state.log_s), fused.vectors(state.t))
+        pose = (state.arrays.R, state.arrays.log_s, state.arrays.t)
         settings = (self.sigma, self.tolerance, self.robust or 0.0, self.weight)
         return fused.quadratic("penetration", len(state), True, *pose, *self._arrays, *settings)
 
@@ -336,7 +336,7 @@ class ObjectInBody:
         """Its normal equations by compiled loops."""
         if not state.compiled:
             return None
-        pose = (fused.matrices(state.R), fused.numbers(state.log_s), fused.vectors(state.t))
+        pose = (state.arrays.R, state.arrays.log_s, state.arrays.t)
         settings = (self.sigma, self.tolerance, self.robust or 0.0, self.weight)
         return fused.quadratic("penetration", len(state), False, *pose, *self._arrays, *settings)
 
