@@ -57,24 +57,41 @@ class Prediction:
 Method = Callable[[Problem], Prediction]
 
 
+BODY_ENDS_M = (0.012, 0.012, 0.012)
+"""How far off hands, feet and root of the given body are expected to be, each way, metres."""
+SILHOUETTE_PX = 3.0
+"""Noise of the person's contour, pixels."""
+SILHOUETTE_WEIGHT = 30.0
+"""Effective number of measurements of the person's contour, each way."""
+
+
 def fit_hoirecon(problem: Problem) -> Prediction:
-    """Our fit from scratch with its default settings."""
+    """Our joint fit from scratch with its default settings.
+
+    It is told, as any method may be, what the levels state of the body at L2: hands and feet are known to 2 cm, and the
+    person's mask to some pixels, as nobody wears clothes here.
+    """
+    from hoirecon.fitting import JointConfig, ObjectToFit, PersonToFit, fit
+
+    thing = ObjectToFit(problem.mesh, problem.name, problem.size_prior)
+    person = PersonToFit(
+        problem.body, problem.observation.keypoints, ends_sigma_m=BODY_ENDS_M, silhouette_sigma_px=SILHOUETTE_PX
+    )
+    config = JointConfig(silhouette_beside_landmarks=True, silhouette_weight=SILHOUETTE_WEIGHT,
+                         anchor_transl=BODY_ENDS_M)  # fmt: skip
+    found = fit(problem.observation, person, [thing], [problem.contacts], config)
+    others = tuple(a.poses[0] for a in found.alternatives)
+    covariance = found.covariance.of(next(iter(found.covariance.spread)))
+    return Prediction(found.best.poses[0], others, found.best.bodies[0], found.flags, covariance)
+
+
+def fit_object_alone(problem: Problem) -> Prediction:
+    """Our object fit from scratch with its default settings; the body stays as it came in."""
     from hoirecon.fitting import ObjectToFit, fit_objects
 
     thing = ObjectToFit(problem.mesh, problem.name, problem.size_prior)
     fit = fit_objects(problem.observation, problem.body, [thing], [problem.contacts])[0]
     return Prediction(fit.pose, tuple(a.pose for a in fit.alternatives), flags=fit.flags)
-
-
-def fit_hoirecon_joint(problem: Problem) -> Prediction:
-    """Our joint fit with its default settings; the body brings its landmarks."""
-    from hoirecon.fitting import ObjectToFit, PersonToFit, fit
-
-    thing = ObjectToFit(problem.mesh, problem.name, problem.size_prior)
-    person = PersonToFit(problem.body, problem.observation.keypoints)
-    found = fit(problem.observation, person, [thing], [problem.contacts])
-    others = tuple(a.poses[0] for a in found.alternatives)
-    return Prediction(found.best.poses[0], others, found.best.bodies[0], found.flags)
 
 
 def fit_oracle_start(problem: Problem) -> Prediction:
@@ -156,7 +173,7 @@ ORACLES = frozenset({"oracle-start"})
 
 METHODS: dict[str, Method] = {
     "hoirecon": fit_hoirecon,
-    "hoirecon-joint": fit_hoirecon_joint,
+    "hoirecon-object": fit_object_alone,
     "oracle-start": fit_oracle_start,
     "nothing": predict_nothing,
 }

@@ -9,9 +9,9 @@ from typing import Any
 Levels = Mapping[str, Mapping[str, Any]]
 """Name of a noise level -> what :func:`hoirecon.evaluation.run_bench` gave."""
 
-JOINT = "hoirecon-joint"
+JOINT = "hoirecon"
 """The method that moves the body."""
-SCRATCH = "hoirecon"
+SCRATCH = "hoirecon-object"
 """The method whose time from scratch has a target."""
 PEERS = ("interactvlm-style", "pico-style", "phosa-style")
 """Families of restated methods; all settings of a family are compared and its best one counts."""

@@ -118,17 +118,17 @@ def test_seeds_are_read_half_open() -> None:
 
 @pytest.mark.slow
 def test_the_fit_and_its_oracle_on_one_scene() -> None:
-    found = run_bench("L0", ["hoirecon", "oracle-start"], [0])
-    assert found["methods"]["hoirecon"]["chamfer_object_cm"]["median"] < 3
+    found = run_bench("L0", ["hoirecon-object", "oracle-start"], [0])
+    assert found["methods"]["hoirecon-object"]["chamfer_object_cm"]["median"] < 3
     assert found["methods"]["oracle-start"]["chamfer_object_cm"]["median"] < 3
-    assert "from_truth" in found["methods"]["hoirecon"]["oracle_gap"]
+    assert "from_truth" in found["methods"]["hoirecon-object"]["oracle_gap"]
 
 
 @pytest.mark.slow
 def test_our_own_methods_beat_doing_nothing() -> None:
-    found = run_bench("L0", ["hoirecon", "hoirecon-joint", "nothing"], [0])["methods"]
+    found = run_bench("L0", ["hoirecon", "hoirecon-object", "nothing"], [0])["methods"]
     nothing = found["nothing"]["chamfer_object_cm"]["median"]
-    for name in ("hoirecon", "hoirecon-joint"):
+    for name in ("hoirecon", "hoirecon-object"):
         assert found[name]["n_failed"] == 0
         assert found[name]["chamfer_object_cm"]["median"] < 0.3 * nothing
 

@@ -120,7 +120,7 @@ def test_scenes_without_contact_count_only_beside() -> None:
 
 def test_the_joint_stage_is_judged_by_the_body_before_and_after() -> None:
     body = {"touching_given_cm": 4.0, "touching_cm": 3.0, "landmark_given_px": 2.0, "landmark_px": 2.1}
-    verdicts = judge(_levels(hoirecon_joint=_rows([1.0] * 5, **body)), "hoirecon-joint")
+    verdicts = judge(_levels(hoirecon=_rows([1.0] * 5, **body)), "hoirecon")
     assert _find(verdicts, "fall").measured == pytest.approx(0.25)
     assert [_find(verdicts, word).met for word in ("fall", "rise", "deepest")] == [False, False, True]
 
@@ -157,7 +157,7 @@ def test_worst_and_typical_scenes_are_chosen_by_figures() -> None:
 
 
 def test_styles_tell_all_methods_apart() -> None:
-    names = ["hoirecon", "hoirecon-joint", "oracle-start", "icp", "nothing", "mine", "yours"]
+    names = ["hoirecon", "hoirecon-object", "oracle-start", "icp", "nothing", "mine", "yours"]
     names += [f"{peer}{how}" for peer in ("pico-style", "phosa-style") for how in ("", "-tuned", "-published")]
     assert len({(s.color, str(s.dash), s.marker) for s in styles(names).values()}) == len(names)
 
