@@ -22,6 +22,8 @@ PACKAGES = (
     "hoirecon.contact",
     "hoirecon.fitting",
     "hoirecon.fitting.baselines",
+    "hoirecon.retrieval",
+    "hoirecon.retrieval.index",
     "hoirecon.evaluation",
     "hoirecon.views",
 )

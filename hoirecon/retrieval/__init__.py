@@ -7,35 +7,83 @@ All encoders are behind the protocols of ``protocols``, so that one ``index`` se
 
 from __future__ import annotations
 
-from hoirecon.retrieval.checkpoints.folders import LoadedPointEncoder as LoadedPointEncoder
-from hoirecon.retrieval.checkpoints.folders import convert_openshape as convert_openshape
-from hoirecon.retrieval.checkpoints.folders import load_point_encoder as load_point_encoder
-from hoirecon.retrieval.checkpoints.folders import save_point_encoder as save_point_encoder
-from hoirecon.retrieval.checkpoints.specs import OPENSHAPE as OPENSHAPE
-from hoirecon.retrieval.checkpoints.specs import PointEncoderSpec as PointEncoderSpec
-from hoirecon.retrieval.clip_towers import CLIP_MODELS as CLIP_MODELS
-from hoirecon.retrieval.clip_towers import ClipTowers as ClipTowers
-from hoirecon.retrieval.clouds import PointCloud as PointCloud
-from hoirecon.retrieval.clouds import prepare_clouds as prepare_clouds
-from hoirecon.retrieval.clouds import sample_cloud as sample_cloud
-from hoirecon.retrieval.index.object_index import Hit as Hit
-from hoirecon.retrieval.index.object_index import ObjectIndex as ObjectIndex
-from hoirecon.retrieval.index.records import ObjectRecord as ObjectRecord
-from hoirecon.retrieval.index.records import RecordFilter as RecordFilter
-from hoirecon.retrieval.label_matching import match_labels as match_labels
-from hoirecon.retrieval.modeling.config import PointBertConfig as PointBertConfig
-from hoirecon.retrieval.modeling.point_bert import build_point_encoder as build_point_encoder
-from hoirecon.retrieval.openshape import OpenShapeConfig as OpenShapeConfig
-from hoirecon.retrieval.openshape import OpenShapeEncoder as OpenShapeEncoder
-from hoirecon.retrieval.protocols import EncoderId as EncoderId
-from hoirecon.retrieval.protocols import ImageEmbedder as ImageEmbedder
-from hoirecon.retrieval.protocols import ImageQuery as ImageQuery
-from hoirecon.retrieval.protocols import QueryEncoder as QueryEncoder
-from hoirecon.retrieval.protocols import ShapeEncoder as ShapeEncoder
-from hoirecon.retrieval.protocols import TextEmbedder as TextEmbedder
-from hoirecon.retrieval.query_vectors import QueryConfig as QueryConfig
-from hoirecon.retrieval.surfaces import Surface as Surface
-from hoirecon.retrieval.surfaces import read_surface as read_surface
-from hoirecon.retrieval.view_gallery import ViewGalleryEncoder as ViewGalleryEncoder
-from hoirecon.retrieval.view_rendering import ViewSet as ViewSet
-from hoirecon.retrieval.view_rendering import render_views as render_views
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hoirecon.retrieval.checkpoints.folders import LoadedPointEncoder as LoadedPointEncoder
+    from hoirecon.retrieval.checkpoints.folders import convert_openshape as convert_openshape
+    from hoirecon.retrieval.checkpoints.folders import load_point_encoder as load_point_encoder
+    from hoirecon.retrieval.checkpoints.folders import save_point_encoder as save_point_encoder
+    from hoirecon.retrieval.checkpoints.specs import PointEncoderSpec as PointEncoderSpec
+    from hoirecon.retrieval.clip_towers import ClipTowers as ClipTowers
+    from hoirecon.retrieval.clouds import PointCloud as PointCloud
+    from hoirecon.retrieval.clouds import prepare_clouds as prepare_clouds
+    from hoirecon.retrieval.clouds import sample_cloud as sample_cloud
+    from hoirecon.retrieval.index.object_index import Hit as Hit
+    from hoirecon.retrieval.index.object_index import ObjectIndex as ObjectIndex
+    from hoirecon.retrieval.index.records import ObjectRecord as ObjectRecord
+    from hoirecon.retrieval.index.records import RecordFilter as RecordFilter
+    from hoirecon.retrieval.label_matching import match_labels as match_labels
+    from hoirecon.retrieval.modeling.config import PointBertConfig as PointBertConfig
+    from hoirecon.retrieval.modeling.point_bert import build_point_encoder as build_point_encoder
+    from hoirecon.retrieval.openshape import OpenShapeConfig as OpenShapeConfig
+    from hoirecon.retrieval.openshape import OpenShapeEncoder as OpenShapeEncoder
+    from hoirecon.retrieval.protocols import EncoderId as EncoderId
+    from hoirecon.retrieval.protocols import ImageEmbedder as ImageEmbedder
+    from hoirecon.retrieval.protocols import ImageQuery as ImageQuery
+    from hoirecon.retrieval.protocols import QueryEncoder as QueryEncoder
+    from hoirecon.retrieval.protocols import ShapeEncoder as ShapeEncoder
+    from hoirecon.retrieval.protocols import TextEmbedder as TextEmbedder
+    from hoirecon.retrieval.query_vectors import QueryConfig as QueryConfig
+    from hoirecon.retrieval.surfaces import Surface as Surface
+    from hoirecon.retrieval.surfaces import read_surface as read_surface
+    from hoirecon.retrieval.view_gallery import ViewGalleryEncoder as ViewGalleryEncoder
+    from hoirecon.retrieval.view_rendering import ViewSet as ViewSet
+    from hoirecon.retrieval.view_rendering import render_views as render_views
+
+# Public name -> module that defines it. Loaded on first use: an index is searched without torch, whose memory counts.
+_PUBLIC = {
+    "ClipTowers": "hoirecon.retrieval.clip_towers",
+    "EncoderId": "hoirecon.retrieval.protocols",
+    "Hit": "hoirecon.retrieval.index.object_index",
+    "ImageEmbedder": "hoirecon.retrieval.protocols",
+    "ImageQuery": "hoirecon.retrieval.protocols",
+    "LoadedPointEncoder": "hoirecon.retrieval.checkpoints.folders",
+    "ObjectIndex": "hoirecon.retrieval.index.object_index",
+    "ObjectRecord": "hoirecon.retrieval.index.records",
+    "OpenShapeConfig": "hoirecon.retrieval.openshape",
+    "OpenShapeEncoder": "hoirecon.retrieval.openshape",
+    "PointBertConfig": "hoirecon.retrieval.modeling.config",
+    "PointCloud": "hoirecon.retrieval.clouds",
+    "PointEncoderSpec": "hoirecon.retrieval.checkpoints.specs",
+    "QueryConfig": "hoirecon.retrieval.query_vectors",
+    "QueryEncoder": "hoirecon.retrieval.protocols",
+    "RecordFilter": "hoirecon.retrieval.index.records",
+    "ShapeEncoder": "hoirecon.retrieval.protocols",
+    "Surface": "hoirecon.retrieval.surfaces",
+    "TextEmbedder": "hoirecon.retrieval.protocols",
+    "ViewGalleryEncoder": "hoirecon.retrieval.view_gallery",
+    "ViewSet": "hoirecon.retrieval.view_rendering",
+    "build_point_encoder": "hoirecon.retrieval.modeling.point_bert",
+    "convert_openshape": "hoirecon.retrieval.checkpoints.folders",
+    "load_point_encoder": "hoirecon.retrieval.checkpoints.folders",
+    "match_labels": "hoirecon.retrieval.label_matching",
+    "prepare_clouds": "hoirecon.retrieval.clouds",
+    "read_surface": "hoirecon.retrieval.surfaces",
+    "render_views": "hoirecon.retrieval.view_rendering",
+    "sample_cloud": "hoirecon.retrieval.clouds",
+    "save_point_encoder": "hoirecon.retrieval.checkpoints.folders",
+}
+
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'hoirecon.retrieval' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

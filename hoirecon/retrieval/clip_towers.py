@@ -20,8 +20,8 @@ from torch import Tensor
 from hoirecon.arrays import ByteArray
 from hoirecon.errors import InputError, require
 from hoirecon.files import read_json
-from hoirecon.retrieval.checkpoints.tensor_files import file_hash
 from hoirecon.retrieval.crops import object_square
+from hoirecon.retrieval.hashing import file_hash
 from hoirecon.retrieval.protocols import EncoderId, Float32Array, unit_rows
 
 

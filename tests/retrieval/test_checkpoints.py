@@ -17,7 +17,8 @@ from hoirecon.errors import InputError
 from hoirecon.retrieval.checkpoints import tensor_files
 from hoirecon.retrieval.checkpoints.folders import convert_openshape, load_point_encoder, save_point_encoder
 from hoirecon.retrieval.checkpoints.specs import OPENSHAPE, PointEncoderSpec, recognise
-from hoirecon.retrieval.checkpoints.tensor_files import file_hash, read_encoder_tensors
+from hoirecon.retrieval.checkpoints.tensor_files import read_encoder_tensors
+from hoirecon.retrieval.hashing import file_hash
 from hoirecon.retrieval.modeling.config import PointBertConfig
 from hoirecon.retrieval.modeling.point_bert import build_point_encoder
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from hoirecon.retrieval.clouds import PointCloud, sample_cloud
 from hoirecon.retrieval.modeling.config import PointBertConfig
 from hoirecon.retrieval.modeling.point_bert import build_point_encoder
 from hoirecon.retrieval.openshape import OpenShapeConfig, OpenShapeEncoder
-from hoirecon.retrieval.protocols import unit_rows
+from hoirecon.retrieval.protocols import Float32Array, unit_rows
 from hoirecon.retrieval.query_vectors import QueryConfig, query_vectors
 from hoirecon.retrieval.surfaces import Surface
 from hoirecon.retrieval.view_gallery import ViewGalleryEncoder
@@ -119,6 +120,19 @@ def test_a_query_is_its_image_over_both_grounds_plus_the_weighted_name() -> None
     with pytest.raises(InputError, match="embeds no texts"):
         query_vectors([ImageQuery(label="green")], embedder, None)
     assert query_vectors([], embedder, None).shape == (0, 4)
+
+
+def test_one_ground_is_enough_without_a_mask() -> None:
+    class Counting(MeanColor):
+        seen = 0
+
+        def embed_images(self, images: Sequence[ByteArray]) -> Float32Array:
+            self.seen += len(images)
+            return super().embed_images(images)
+
+    embedder, masked = Counting(), photograph(RED)
+    query_vectors([masked, ImageQuery(masked.image)], embedder, None)
+    assert embedder.seen == 2 + 1
 
 
 def test_odd_queries_are_refused() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -345,6 +347,11 @@ def test_recall_grows_with_the_lists_that_are_looked_into() -> None:
     assert recall == sorted(recall)
     assert recall[0] < 0.8
     assert recall[-1] > 0.99
+
+
+def test_an_index_needs_no_torch() -> None:
+    code = "import sys, hoirecon.retrieval.index; sys.exit(bool({'torch', 'trimesh', 'faiss'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_from_meshes_to_hits() -> None:

@@ -13,7 +13,8 @@ from torch import Tensor
 from hoirecon.errors import InputError, require
 from hoirecon.files import atomic_folder, read_json, write_json
 from hoirecon.retrieval.checkpoints.specs import OPENSHAPE, PointEncoderSpec, first_difference, recognise, spec_named
-from hoirecon.retrieval.checkpoints.tensor_files import file_hash, read_encoder_tensors
+from hoirecon.retrieval.checkpoints.tensor_files import read_encoder_tensors
+from hoirecon.retrieval.hashing import file_hash
 from hoirecon.retrieval.modeling.point_bert import PointBert, PointPatchTransformer, build_point_encoder
 
 MANIFEST = "point_encoder.json"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,12 +20,6 @@ PREFIXES = ("pc_encoder.", "module.")
 """First components under which published files put the encoder; other entries beside them are left alone."""
 CLIP_PROJECTIONS = ("image_proj", "text_proj")
 """Trained layers on CLIP's side, which no published file uses."""
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def read_encoder_tensors(path: str | Path) -> dict[str, Tensor]:

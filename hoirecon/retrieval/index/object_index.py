@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from hoirecon.errors import InputError
 from hoirecon.files import atomic_folder, read_json, write_json
-from hoirecon.retrieval.checkpoints.tensor_files import file_hash
+from hoirecon.retrieval.hashing import file_hash
 from hoirecon.retrieval.index.records import EVERYTHING, ObjectRecord, RecordFilter, RecordStore
 from hoirecon.retrieval.index.vectors import EmbeddingRows, ExactSearch, Float32Array, RowType, VectorSearch
 from hoirecon.retrieval.protocols import EncoderId, ImageQuery, QueryEncoder, Shape, ShapeEncoder, unit_rows
