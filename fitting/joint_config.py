@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hoirecon.errors import InputError
 from hoirecon.fitting.fit_config import FitConfig, StageConfig
+from hoirecon.fitting.joint_contact import CONTACT_FORMS, ContactForm
+from hoirecon.fitting.term_names import check_factors
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,16 @@ class JointConfig:
     """Noise of a contact point on the fitted body, metres."""
     contact_weight: float = 4.0
     """Effective number of measurements of the contact of each pair."""
+    contact: ContactForm = "nearest"
+    """Who is whose partner in the contact of body and object: ``nearest`` pairs both ways; the ``centroid`` of both
+    areas; ``transport``, unbalanced and with normals; ``correspondences`` demands given pairs (given pairs are taken as
+    pairs in every form)."""
+    factors: Mapping[str, float] = field(default_factory=dict)
+    """Name of a term -> factor on its weight, 0 leaves it out; see :data:`~hoirecon.fitting.term_names.TERM_NAMES`."""
+    guess_ground: bool = True
+    """Whether, unless a ground is given, the feet of standing people tell it; what nobody touches may rest on it."""
+    support_weight: float = 10.0
+    """Effective number of measurements of the ground's support; 0 leaves it out."""
     anchor: float = 0.6
     """Factor on the sigmas of :data:`~hoirecon.fitting.joint_terms.ANCHOR_DEGREES`: 0.6 for bodies whose joints are off
     by about 5 degrees, 2 for arms whose depth was guessed from a photograph."""
@@ -67,5 +80,10 @@ class JointConfig:
         positive = ("carried", "contact_sigma", "anchor", "penetration_sigma", "surface_points")
         bad = [name for name in positive if not getattr(self, name) > 0]
         bad += [] if min(self.anchor_transl) > 0 else ["anchor_transl"]
+        if self.contact not in CONTACT_FORMS:
+            raise InputError(f"the form of contact is one of {', '.join(CONTACT_FORMS)}, got '{self.contact}'")
+        check_factors(self.factors)
+        if self.support_weight < 0:
+            raise InputError(f"the weight of the ground's support is 0 or more, got {self.support_weight}")
         if bad or self.refreshes < 0:
             raise InputError(f"the joint fit needs positive {', '.join(bad) or 'refreshes'}: check the settings")

@@ -5,39 +5,48 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hoirecon.arrays import BoolArray
+from hoirecon.arrays import BoolArray, FloatArray, IntArray
 from hoirecon.contact_map import ContactMap
 from hoirecon.data.body.state import FreeParams
 from hoirecon.errors import InputError
 from hoirecon.fitting.body_types import BodyFit
 from hoirecon.fitting.checks import check_fit
 from hoirecon.fitting.fit_config import FitConfig, StageConfig
+from hoirecon.fitting.ground import Ground, guess_ground
 from hoirecon.fitting.joint_config import JointConfig
+from hoirecon.fitting.joint_edges import Pair, PointPairs, by_pair, check_points, make_edges, maps_of_points
 from hoirecon.fitting.joint_outline import person_region
-from hoirecon.fitting.joint_person import PersonToFit, make_person
-from hoirecon.fitting.joint_problem import JointProblem, make_edges, together
+from hoirecon.fitting.joint_person import PersonToFit, make_person, model_of
+from hoirecon.fitting.joint_problem import JointProblem, together
 from hoirecon.fitting.joint_result import make_result
 from hoirecon.fitting.joint_state import NUM_BODY_JOINTS, JointState, limit_step
 from hoirecon.fitting.joint_view import JointView
 from hoirecon.fitting.object_fit import fit_object, start_rotations
-from hoirecon.fitting.object_problem import ObjectProblem, prepare
+from hoirecon.fitting.object_problem import prepare
 from hoirecon.fitting.object_types import ObjectFit, ObjectToFit
 from hoirecon.fitting.objective import Quadratic, Term, gmof, linearise
+from hoirecon.fitting.own_term import check_own_names
 from hoirecon.fitting.report import JointFit
+from hoirecon.fitting.resting import on_ground, twins_at_rest
 from hoirecon.fitting.solver import LMConfig, levenberg_marquardt
+from hoirecon.fitting.term_names import TERM_NAMES, NamedTerms
 from hoirecon.mesh import Mesh
 from hoirecon.observation import Observation
 from hoirecon.pose import ObjectPose
 from hoirecon.scene import SceneBody
 
-Pair = tuple[ContactMap, ContactMap]
 Contacts = Sequence[Pair | None] | Mapping[tuple[int, int], Pair]
+Correspondences = Sequence[PointPairs | None] | Mapping[tuple[int, int], PointPairs]
 AnyBody = PersonToFit | BodyFit | SceneBody
+
+GUESSED_GROUND = "ground guessed from feet"
+"""Flag: an object that nobody touches was put on a ground that only the standing people's feet tell."""
 
 
 def fit(
@@ -47,6 +56,8 @@ def fit(
     contacts: Contacts,
     config: FitConfig | JointConfig | None = None,
     *,
+    correspondences: Correspondences | None = None,
+    ground: Ground | None = None,
     terms: Sequence[Term[JointView]] = (),
     starts: Sequence[Sequence[ObjectPose]] | None = None,
     device: torch.device | str = "cpu",
@@ -57,6 +68,8 @@ def fit(
     First the objects alone, from scratch; then, for the best few hypotheses, the objects and the joints between the
     torso and the touching parts; then everything. A body that touches nothing stays as it came in. All bodies
     and objects are one problem; contact acts between the pairs that are given, penetration between all that come near.
+    An object that nobody touches rests on the ground, which the feet of standing people tell unless it is given, if
+    nothing speaks against it.
 
     Args:
         observation: masks (``object_masks[k]`` belongs to ``objects[k]``; ``person_mask`` shows all persons), camera.
@@ -66,7 +79,10 @@ def fit(
         contacts: per object the probabilities on (body, object) or None; with several bodies a mapping from (index of
             the body, index of the object) to them.
         config: settings; a :class:`FitConfig` sets the first stage alone.
-        terms: terms of your own, added to the joint stages.
+        correspondences: pairs of points that touch, like ``contacts`` per object or by (body, object): N vertices of
+            the body and N points (N, 3) of the object. They take the place of that pair's contact, which may be None.
+        ground: what things stand on; nothing sinks into it.
+        terms: terms of your own, added to the joint stages; see :func:`~hoirecon.fitting.own_term.own_term`.
         starts: hypotheses to start from, best first, each with one pose per object; the first stage is then left out.
         device: where to compute.
         dtype: of the computation; results are float64.
@@ -78,8 +94,13 @@ def fit(
         InputError: empty masks, unusable meshes or bodies, lists of different lengths, contact on another mesh.
     """
     people, pairs, config = check_fit(observation, body, objects, contacts, config, terms, starts, device, dtype)
+    check_own_names(terms, TERM_NAMES)
+    points = check_points(by_pair(correspondences or {}, len(people), len(objects), "correspondences"), people)
+    _check_form(config, pairs, points)
     clock, seconds = time.process_time(), {}
-    problem, fits = prepare_joint(observation, people, objects, pairs, config, starts, device, dtype)
+    problem, fits = prepare_joint(
+        observation, people, objects, pairs, config, starts, device, dtype, correspondences=points, ground=ground
+    )
     problem = replace(problem, extra=tuple(terms))
     seconds["objects"] = time.process_time() - clock
     clock = time.process_time()
@@ -87,7 +108,24 @@ def fit(
     problem = problem.with_surfaces(state)
     state, quad = solve_stages(problem, state)
     seconds["joint"] = time.process_time() - clock
-    return make_result(problem, state, quad, fits, dropped, seconds)
+    return with_names(problem, make_result(problem, state, quad, fits, dropped, seconds))
+
+
+def with_names(problem: JointProblem, result: JointFit) -> JointFit:
+    """The result with terms that know their names, and a flag if the ground was guessed."""
+    guessed = problem.ground is not None and problem.ground.source != "given"
+    used = guessed and any(name.startswith("ground support") for name in result.terms)
+    flags = (*result.flags, GUESSED_GROUND) if used else result.flags
+    return replace(result, terms=NamedTerms(result.terms), flags=flags)
+
+
+def _check_form(config: JointConfig, pairs: dict[tuple[int, int], Pair], points: Mapping[tuple[int, int], Any]) -> None:
+    missing = [pair for pair in pairs if pair not in points]
+    if config.contact == "correspondences" and missing:
+        raise InputError(
+            f"JointConfig(contact='correspondences') needs given pairs, but (body, object) {missing} have none: give "
+            f"fit(correspondences=...) or another form of contact"
+        )
 
 
 def prepare_joint(
@@ -99,11 +137,20 @@ def prepare_joint(
     starts: Sequence[Sequence[ObjectPose]] | None,
     device: torch.device | str,
     dtype: torch.dtype,
+    *,
+    correspondences: Mapping[tuple[int, int], tuple[IntArray, FloatArray]] | None = None,
+    ground: Ground | None = None,
 ) -> tuple[JointProblem, list[ObjectFit]]:
     """Prepare everything and, unless told where to start, place one object after another before the bodies."""
-    edges, verts = make_edges(people, objects, pairs, config, device, dtype)
+    points = correspondences or {}
+    edges, verts = make_edges(people, objects, pairs, config, device, dtype, points)
+    told = {(i, k): maps_of_points(*points[i, k], people[i], objects[k].mesh) for i, k in points}
+    pairs = {**told, **pairs}
+    if ground is None and config.guess_ground:
+        ground = guess_ground([(p.body, model_of(p)) for p in people])
     persons = tuple(make_person(p, observation, v, device, dtype) for p, v in zip(people, verts, strict=True))
-    problem = JointProblem(observation, persons, (), tuple(obj.mesh for obj in objects), tuple(edges), config)
+    meshes = tuple(obj.mesh for obj in objects)
+    problem = JointProblem(observation, persons, (), meshes, tuple(edges), config, ground=ground)
     one = persons[0]
     # Exact landmarks say more than the silhouette, and the mask of several persons is one.
     wanted = one.landmarks is None or config.silhouette_beside_landmarks
@@ -114,17 +161,31 @@ def prepare_joint(
         problem = bodies_first(problem)
     crowd = together([p.mesh for p in problem.people])
     fits: list[ObjectFit] = []
-    problems: list[ObjectProblem] = []
     placed: list[tuple[BoolArray, Mesh]] = []
     for k, obj in enumerate(objects):
         contact = _contact_with_all(people, k, pairs)
         prepared = prepare(observation, k, crowd, obj, contact, tuple(placed), config.objects, device, dtype)
-        problems.append(prepared)
+        problem = replace(problem, objects=(*problem.objects, prepared))
         if starts is None:
             fits.append(fit_object(prepared, start_rotations(obj, config.objects), obj.mesh, crowd, config.objects))
+            found = [fits[-1].pose, *(a.pose for a in fits[-1].alternatives)]
+        else:
+            found = [h[k] for h in starts]
+        twins = _twins(problem, k, found)
+        if twins is not None:
+            problem = replace(problem, resting=problem.resting | {k})
+            fits[k:] = [on_ground(fit, twins) for fit in fits[k:]]
         pose = fits[-1].pose if starts is None else starts[0][k]
         placed.append((observation.object_masks[k], obj.mesh.with_verts(pose.apply(obj.mesh.verts))))
-    return replace(problem, objects=tuple(problems)), fits
+    return problem, fits
+
+
+def _twins(problem: JointProblem, k: int, poses: Sequence[ObjectPose]) -> list[ObjectPose | None] | None:
+    """Poses of an object on the ground, if nobody touches it and it seems to stand there."""
+    config = problem.config
+    if problem.ground is None or problem.touched(k) or config.support_weight == 0:
+        return None
+    return twins_at_rest(problem.objects[k], poses, problem.meshes[k].verts, problem.ground, config.objects)
 
 
 def bodies_first(problem: JointProblem) -> JointProblem:

@@ -4,52 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import permutations
 
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
-from torch import Tensor
 
-from hoirecon.arrays import FloatArray
-from hoirecon.contact_map import ContactMap
-from hoirecon.data.body.model import BodyModel
 from hoirecon.data.body.state import FreeParams
-from hoirecon.fitting.contact_pairs import body_contact_points, object_contact_points
 from hoirecon.fitting.contour import Region, make_region
 from hoirecon.fitting.fit_config import StageConfig
+from hoirecon.fitting.ground import AboveGround, BodyAboveGround, Ground, OnGround
 from hoirecon.fitting.joint_config import JointConfig
-from hoirecon.fitting.joint_person import Person, PersonToFit, model_of
+from hoirecon.fitting.joint_edges import Edge as Edge
+from hoirecon.fitting.joint_edges import make_edges as make_edges
+from hoirecon.fitting.joint_person import Person
 from hoirecon.fitting.joint_state import FIXED, NUM_BODY_JOINTS, JointState, Layout, RegionStack, chain_joints
-from hoirecon.fitting.joint_terms import BodyInObject, Contact, ObjectInBody, OnObject
+from hoirecon.fitting.joint_terms import BodyInObject, ObjectInBody, ObjectInObject, OnObject
 from hoirecon.fitting.joint_view import Figure, JointView
 from hoirecon.fitting.object_problem import ObjectProblem
 from hoirecon.fitting.object_state import ObjectState
 from hoirecon.fitting.object_terms import DepthPrior, ScalePrior
-from hoirecon.fitting.object_types import ObjectToFit
 from hoirecon.fitting.objective import Term
+from hoirecon.fitting.resting import NearPeople
+from hoirecon.fitting.term_names import weighed
 from hoirecon.mesh import Mesh
 from hoirecon.observation import Observation
 from hoirecon.pose import ObjectPose
 
 NEAR_OBJECT = 0.2
 """Skin within this of an object, in any hypothesis, is asked for penetration, metres."""
-
-
-@dataclass(frozen=True)
-class Edge:
-    """A body and an object that touch."""
-
-    body: int
-    obj: int
-    places: slice
-    """Of the contact points among the body's prepared points."""
-    body_weight: Tensor
-    obj_points: Tensor
-    """(O, 3) centred object frame."""
-    obj_weight: Tensor
-    joints: tuple[int, ...]
-    """Joints whose skin touches."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +48,10 @@ class JointProblem:
     config: JointConfig
     extra: tuple[Term[JointView], ...] = ()
     """Terms of the user's own."""
+    ground: Ground | None = None
+    """What things stand on, if it is known."""
+    resting: frozenset[int] = frozenset()
+    """Objects that stand on it."""
 
     @property
     def figures(self) -> tuple[Figure, ...]:
@@ -91,24 +78,63 @@ class JointProblem:
         c, several = self.config, len(self.edges) > 1
         terms: list[Term[JointView]] = []
         for k, problem in enumerate(self.objects):
-            label = f" ({problem.name})" if len(self.objects) > 1 else ""
+            label = f" ({self.thing_name(k)})" if len(self.objects) > 1 else ""
             own = [*problem.contour_terms(stage, c.objects), ScalePrior(*problem.scale_prior)]
-            if not any(edge.obj == k for edge in self.edges):
+            if k in self.resting:  # the ground tells the depth
+                own.append(NearPeople(problem.body_depth))
+            elif not self.touched(k):
                 own.append(DepthPrior(problem.body_depth, c.objects.depth_sigma * problem.body_depth))
+            own += self._grounding(k)
             terms += [OnObject(term, k, label) for term in own]
         for i, person in enumerate(self.people):
             if any(edge.body == i for edge in self.edges):
                 terms += person.terms(i, f" ({self.body_name(i)})" if len(self.people) > 1 else "", c)
+                terms += self._feet(i)
         for edge in self.edges:
-            label = f" ({self.body_name(edge.body)}, {self.objects[edge.obj].name})" if several else ""
-            terms.append(self._contact(edge, stage, "contact" + label))
-        return [*terms, *self._penetration(stage), *self.extra]
+            label = f" ({self.body_name(edge.body)}, {self.thing_name(edge.obj)})" if several else ""
+            terms.append(edge.term(c, stage.contact_scale, stage.dead_zone, "contact" + label))
+        terms += [*self._penetration(stage), *self._apart(stage)]
+        return [*weighed(terms, c.factors), *self.extra]
 
-    def _contact(self, edge: Edge, stage: StageConfig, name: str) -> Contact:
+    def touched(self, obj: int) -> bool:
+        """Whether anybody touches an object."""
+        return any(edge.obj == obj for edge in self.edges)
+
+    def _grounding(self, obj: int) -> list[Term[ObjectState]]:
+        """What rests stays on the ground; nothing sinks into a ground that was given."""
+        terms: list[Term[ObjectState]] = []
+        verts, ground, weight = self.objects[obj].verts, self.ground, self.config.support_weight
+        if ground is not None and obj in self.resting:
+            terms.append(OnGround(verts, ground, weight=weight))
+        if ground is not None and ground.source == "given":
+            terms.append(AboveGround(verts, ground))
+        return terms
+
+    def _feet(self, body: int) -> list[Term[JointView]]:
+        """Feet do not sink into a ground that was given (from a guess, they are on it by construction)."""
+        if self.ground is None or self.ground.source != "given":
+            return []
+        model = self.people[body].figure.model
+        feet = torch.as_tensor(model.parts.verts_of("left_foot", "right_foot")[::4].copy(), device=model.device)
+        label = f" ({self.body_name(body)})" if len(self.people) > 1 else ""
+        return [BodyAboveGround(body, feet, self.ground, name="feet above ground" + label)]
+
+    def _apart(self, stage: StageConfig) -> list[Term[JointView]]:
+        """Objects do not intersect, both ways."""
         c = self.config
-        robust = stage.contact_scale / c.contact_sigma
-        values = (edge.body, edge.obj, edge.places, edge.body_weight, edge.obj_points, edge.obj_weight)
-        return Contact(*values, c.contact_sigma, stage.dead_zone, robust, c.contact_weight, name)
+        weight = stage.penetration * c.objects.penetration_weight
+        terms: list[Term[JointView]] = []
+        for a, b in permutations(range(len(self.objects)), 2) if weight > 0 else ():
+            label = f" ({self.thing_name(a)}, {self.thing_name(b)})"
+            points, grid = self.objects[a].object_points, self.objects[b].object_grid
+            noise = (c.penetration_sigma, c.objects.penetration_tolerance, weight)
+            terms.append(ObjectInObject(a, b, points, grid, *noise, name="object in object" + label))
+        return terms
+
+    def thing_name(self, index: int) -> str:
+        """Name of an object in the names of terms; numbered where several are called the same."""
+        name = self.objects[index].name
+        return name if [o.name for o in self.objects].count(name) == 1 else f"{name} {index}"
 
     def _penetration(self, stage: StageConfig) -> list[Term[JointView]]:
         """Of all pairs of a body and an object that come near each other."""
@@ -121,7 +147,7 @@ class JointProblem:
             for k, problem in enumerate(self.objects):
                 if weight == 0 or len(person.figure.surface) == 0:
                     continue
-                label = f" ({self.body_name(i)}, {problem.name})" if many else ""
+                label = f" ({self.body_name(i)}, {self.thing_name(k)})" if many else ""
                 names = ("body in object" + label, "object in body" + label)
                 terms.append(BodyInObject(i, k, problem.object_grid, sigma, tolerance, weight, name=names[0]))
                 terms.append(ObjectInBody(i, k, problem.object_points, sigma, tolerance, weight, name=names[1]))
@@ -217,45 +243,3 @@ def together(meshes: Sequence[Mesh]) -> Mesh:
     shifts = np.cumsum([0, *(len(m.verts) for m in meshes[:-1])])
     faces = np.concatenate([m.faces + s for m, s in zip(meshes, shifts, strict=True)])
     return Mesh(np.concatenate([m.verts for m in meshes]), faces)
-
-
-def make_edges(
-    people: Sequence[PersonToFit],
-    objects: Sequence[ObjectToFit],
-    contacts: dict[tuple[int, int], tuple[ContactMap, ContactMap]],
-    config: JointConfig,
-    device: torch.device | str,
-    dtype: torch.dtype,
-) -> tuple[list[Edge], list[list[int]]]:
-    """The pairs that touch, and per person the contact vertices in the order of its edges."""
-    edges: list[Edge] = []
-    verts: list[list[int]] = [[] for _ in people]
-
-    def tensor(value: Any) -> Tensor:
-        return torch.as_tensor(value, device=device, dtype=dtype)
-
-    for (i, k), (on_body, on_object) in sorted(contacts.items()):
-        mesh = objects[k].mesh
-        skin = body_contact_points(people[i].body.mesh, on_body, config.objects.contact_points)
-        thing = object_contact_points(mesh, on_object, config.objects.contact_points, config.objects.seed)
-        if len(skin.points) == 0 or len(thing.points) == 0:
-            continue
-        assert skin.index is not None
-        centre = (mesh.verts.min(0) + mesh.verts.max(0)) / 2
-        landmarks = people[i].keypoints
-        first = len(verts[i]) + (0 if landmarks is None else len(landmarks.xy))
-        verts[i] += skin.index.tolist()
-        joints = _touching(model_of(people[i]), skin.index, skin.weights, config.touching)
-        places = slice(first, first + len(skin.index))
-        values = (tensor(skin.weights), tensor(thing.points - centre), tensor(thing.weights))
-        edges.append(Edge(i, k, places, *values, joints))
-    return edges, verts
-
-
-def _touching(model: BodyModel, verts: Any, weights: FloatArray, share: float) -> tuple[int, ...]:
-    """Joints that carry at least a share of the contact; fingers count with their hand's wrist too, see the chain."""
-    joint = model.weights[torch.as_tensor(verts)].argmax(1).cpu().numpy()
-    hand = np.where(joint >= 37, 21, np.where(joint >= 22, 20, joint))
-    mass = np.bincount(hand, weights, minlength=52)
-    parts = np.nonzero(mass >= share)[0]
-    return tuple(sorted({int(j) for j, h in zip(joint, hand, strict=True) if h in parts} | {int(j) for j in parts}))

@@ -6,7 +6,6 @@ anew at every evaluation (the body's z-buffer every few steps) and held fixed in
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -17,9 +16,14 @@ from torch import Tensor
 from hoirecon.data.body.skeleton import JOINT_NAMES
 from hoirecon.data.body.state import BodyState, rotvec_jacobian
 from hoirecon.fitting.body_terms import BodyView
+from hoirecon.fitting.ground import GroundSupport as GroundSupport
+from hoirecon.fitting.joint_contact import Contact as Contact
+from hoirecon.fitting.joint_contact import take
+from hoirecon.fitting.joint_time import SamePose as SamePose
+from hoirecon.fitting.joint_time import SteadyPose as SteadyPose
 from hoirecon.fitting.joint_view import JointView
 from hoirecon.fitting.object_state import ObjectState, pose_rows
-from hoirecon.fitting.object_terms import MaskOnOutline, deep_points, mutual_nearest, shrink
+from hoirecon.fitting.object_terms import MaskOnOutline, deep_points, mutual_nearest
 from hoirecon.fitting.objective import Residuals, Term
 from hoirecon.fitting.sdf import DistanceGrid
 
@@ -78,51 +82,6 @@ def _wide(res: Residuals, view: JointView, columns: slice) -> Residuals:
 
 
 @dataclass(frozen=True)
-class Contact:
-    """Contact points of a body and an object find each other: nearest pairs, both ways, with a dead zone."""
-
-    body: int
-    obj: int
-    places: slice
-    """Places of the contact points among the body's prepared points."""
-    body_weight: Tensor
-    """(H,) sum 1."""
-    obj_points: Tensor
-    """(O, 3) object frame, metres."""
-    obj_weight: Tensor
-    """(O,) sum 1."""
-    sigma: float
-    """Noise of a contact point, metres."""
-    dead_zone: float
-    """Distance that costs nothing, metres."""
-    robust: float | None
-    weight: float
-    name: str = "contact"
-
-    def residuals(self, view: JointView) -> Residuals:
-        """(B, O + H, 3) offsets of the pairs beyond the dead zone."""
-        part, pose, layout = view.bodies[self.body], view.state.objects[self.obj], view.state.layout
-        skin, J_skin = part.points[:, self.places], part.J_points[:, self.places]
-        placed = pose.place(self.obj_points)
-        to_skin, to_placed = mutual_nearest(placed, skin)
-        mine = torch.cat([placed, _take(placed, to_placed)], 1)
-        offset = mine - torch.cat([_take(skin, to_skin), skin], 1)
-        r, slope = shrink(offset, self.dead_zone)
-        slope = slope / self.sigma
-        flat = J_skin.flatten(2)
-        J_body = torch.cat([_take(flat, to_skin), flat], 1).view(len(flat), -1, *J_skin.shape[2:])
-        J = layout.widen(pose_rows(slope, mine - pose.t[:, None]), layout.of_object(self.obj))
-        J = J - layout.widen(slope @ J_body, layout.of_body(self.body))
-        weight = torch.cat([self.obj_weight, self.body_weight]) / 2
-        return Residuals(r / self.sigma, J, weight.expand(len(r), -1), self.sigma * 1e3, "mm")
-
-
-def _take(values: Tensor, index: Tensor) -> Tensor:
-    """(B, K, C) rows of values (B, N, C) by index (B, K)."""
-    return values.gather(1, index[..., None].expand(-1, -1, values.shape[2]))
-
-
-@dataclass(frozen=True)
 class BodyInObject:
     """Skin does not lie inside an object (its distance grid, moved with the pose); both give way."""
 
@@ -176,7 +135,7 @@ class ObjectInBody:
         skin, normals = view.surfaces[self.body]
         placed = pose.place(self.points)
         nearest, _ = mutual_nearest(placed, skin)
-        gap, normal = placed - _take(skin, nearest), _take(normals, nearest)
+        gap, normal = placed - take(skin, nearest), take(normals, nearest)
         depth = -(gap * normal).sum(-1)
         row, point = torch.nonzero((depth > self.tolerance) & (gap.norm(dim=-1) < self.reach), as_tuple=True)
         normal = normal[row, point] / self.sigma
@@ -184,6 +143,42 @@ class ObjectInBody:
         J = layout.widen(own, layout.of_object(self.obj))
         J = J + layout.widen(_skin_rows(view, self.body, row, nearest[row, point], normal), layout.of_body(self.body))
         return _packed((depth[row, point] - self.tolerance) / self.sigma, J, row, len(view.state), self.sigma)
+
+
+@dataclass(frozen=True)
+class ObjectInObject:
+    """Points of one object do not lie inside another one (its distance grid, moved with its pose); both give way."""
+
+    points_of: int
+    """The object whose points are asked."""
+    inside_of: int
+    """The object that they must not be inside of."""
+    points: Tensor
+    """(P, 3) of the first, centred object frame, metres."""
+    grid: DistanceGrid
+    """Of the second, centred object frame."""
+    sigma: float
+    """Metres."""
+    tolerance: float
+    """Depth that costs nothing, metres."""
+    weight: float
+    robust: float | None = None
+    name: str = "object in object"
+
+    def residuals(self, view: JointView) -> Residuals:
+        """(B, K, 1) depths beyond the tolerance of the points that are inside, K the most of any hypothesis."""
+        state, layout = view.state, view.state.layout
+        first, pose = state.objects[self.points_of], state.objects[self.inside_of]
+        placed = first.place(self.points)
+        local = (placed - pose.t[:, None]) @ (pose.R * (-pose.log_s).exp()[:, None, None])
+        row, index, distance, slope = deep_points(self.grid, local, pose.log_s.exp(), self.tolerance)
+        normal, at = (pose.R[row] @ slope[..., None])[..., 0] / self.sigma, placed[row, index]
+        theirs = pose_rows(normal[:, None, None], (at - pose.t[row])[:, None])[:, 0, 0]
+        theirs[:, 6] -= distance / self.sigma
+        mine = pose_rows(normal[:, None, None], (at - first.t[row])[:, None])[:, 0, 0]
+        J = layout.widen(theirs, layout.of_object(self.inside_of))
+        J = J - layout.widen(mine, layout.of_object(self.points_of))
+        return _packed(-(distance + self.tolerance) / self.sigma, J, row, len(state), self.sigma)
 
 
 def _skin_rows(view: JointView, body: int, row: Tensor, index: Tensor, gradient: Tensor) -> Tensor:
@@ -256,95 +251,3 @@ class PoseAnchor:
             J[:, -1, :, free.transl_columns] = torch.diag(1 / r.new_tensor(self.transl_sigma))
         w = torch.ones_like(r[..., 0])
         return Residuals(r, layout.widen(J, layout.of_body(self.index)), w, 1.0, "ratio")
-
-
-@dataclass(frozen=True)
-class GroundSupport:
-    """The lowest points of an object stand on a plane ``normal . x = height`` (normal up, camera frame)."""
-
-    obj: int
-    points: Tensor
-    """(P, 3) of the object, centred object frame."""
-    normal: Tensor
-    """(3,) unit."""
-    height: float
-    """Metres along the normal."""
-    sigma: float = 0.01
-    """Metres."""
-    count: int = 4
-    """How many of the lowest points stand."""
-    weight: float = 1.0
-    robust: float | None = 5.0
-    name: str = "ground support"
-
-    def residuals(self, view: JointView) -> Residuals:
-        """(B, count, 1) heights of the lowest points above the plane."""
-        at, J = view.on_object(self.obj, self.points)
-        height = at @ self.normal - self.height
-        index = height.detach().topk(self.count, 1, largest=False).indices
-        r = height.gather(1, index)[..., None] / self.sigma
-        rows = torch.einsum("c,bncd->bnd", self.normal, J)
-        w = torch.full_like(r[..., 0], 1 / self.count)
-        return Residuals(r, _take(rows, index)[:, :, None] / self.sigma, w, self.sigma * 1e3, "mm")
-
-
-@dataclass(frozen=True)
-class SamePose:
-    """Two blocks are one object in two frames of a video: it hardly turns, moves or changes size between them."""
-
-    first: int
-    second: int
-    turn_sigma: float = math.radians(5)
-    """Radians."""
-    shift_sigma: float = 0.03
-    """Metres."""
-    scale_sigma: float = 0.002
-    """Of log scale: a thing keeps its size."""
-    weight: float = 1.0
-    robust: float | None = None
-    name: str = "temporal link"
-
-    def residuals(self, view: JointView) -> Residuals:
-        """(B, 7, 1): with phi = log(R_b R_a^T), d phi = Jr^-1(-phi) omega_b - Jr^-1(phi) omega_a."""
-        a, b, layout = view.state.objects[self.first], view.state.objects[self.second], view.state.layout
-        phi: Tensor = roma.rotmat_to_rotvec(b.R @ a.R.mT)
-        sizes = [self.turn_sigma] * 3 + [self.shift_sigma] * 3 + [self.scale_sigma]
-        unit = phi.new_tensor(sizes)
-        r = torch.cat([phi, b.t - a.t, (b.log_s - a.log_s)[:, None]], 1) / unit
-        both = [torch.eye(7, dtype=r.dtype, device=r.device).repeat(len(r), 1, 1) for _ in range(2)]
-        both[0][:, :3, :3], both[1][:, :3, :3] = rotvec_jacobian(phi), rotvec_jacobian(-phi)
-        J = layout.widen(both[1], layout.of_object(self.second)) - layout.widen(both[0], layout.of_object(self.first))
-        return Residuals(r[..., None], (J / unit[:, None])[:, :, None], torch.ones_like(r), 1.0, "ratio")
-
-
-@dataclass(frozen=True)
-class SteadyPose:
-    """Two blocks are one person in two frames of a video: joints hardly turn, the body hardly moves between them."""
-
-    first: int
-    second: int
-    turn_sigma: float = math.radians(6)
-    """Of each joint, radians."""
-    shift_sigma: float = 0.03
-    """Metres."""
-    weight: float = 1.0
-    robust: float | None = None
-    name: str = "steady pose"
-
-    def residuals(self, view: JointView) -> Residuals:
-        """(B, M + 1, 3): one sample per joint that is free in both, and one of the translation."""
-        a, b, layout = view.state.bodies[self.first], view.state.bodies[self.second], view.state.layout
-        free = (layout.free[self.first], layout.free[self.second])
-        joints = [j for j in free[0].joints if j in free[1].joints]
-        phi: Tensor = roma.rotmat_to_rotvec(a.rotations[:, joints].mT @ b.rotations[:, joints])
-        r = torch.cat([phi / self.turn_sigma, (b.transl - a.transl)[:, None] / self.shift_sigma], 1)
-        total = r.new_zeros(*r.shape, layout.size)
-        slopes = ((-1.0, rotvec_jacobian(-phi), free[0], self.first), (1.0, rotvec_jacobian(phi), free[1], self.second))
-        for sign, slope, own, index in slopes:
-            J = r.new_zeros(*r.shape, own.size)
-            for m, joint in enumerate(joints):
-                J[:, m, :, own.joint_columns(joint)] = sign * slope[:, m] / self.turn_sigma
-            if own.transl:
-                J[:, -1, :, own.transl_columns] = sign * torch.eye(3, dtype=r.dtype, device=r.device) / self.shift_sigma
-            total = total + layout.widen(J, layout.of_body(index))
-        return Residuals(r, total, torch.ones_like(r[..., 0]), 1.0, "ratio")

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from hoirecon.data.body.jacobian import BodyPoints, landmarks_with_jacobian, points_of_verts
+from hoirecon.data.body.jacobian import BodyPoints, landmarks_with_jacobian, points_at, points_of_verts
 from hoirecon.data.body.model import BodyModel
 from hoirecon.data.body.skinning import forward_kinematics
 from hoirecon.data.body.state import BodyState
@@ -41,15 +41,15 @@ class Figure:
         return replace(m, v_template=verts, shapedirs=shape, weights=weights, posedirs=posedirs)
 
     @cached_property
-    def surface_normals(self) -> Tensor:
-        """(S, 3) outward normals of :attr:`surface` in the rest pose."""
+    def rest_normals(self) -> Tensor:
+        """(V, 3) outward normals of the vertices in the rest pose."""
         verts, faces = self.model.v_template, torch.as_tensor(self.model.faces.copy(), device=self.model.device)
         a, b, c = (verts[faces[:, k]] for k in range(3))
         area = torch.linalg.cross(b - a, c - a)
         total = torch.zeros_like(verts)
         for k in range(3):
             total = total.index_add(0, faces[:, k], area)
-        return torch.nn.functional.normalize(total[self.surface], dim=-1)
+        return torch.nn.functional.normalize(total, dim=-1)
 
 
 def with_shape(model: BodyModel, betas: Tensor) -> BodyModel:
@@ -69,7 +69,8 @@ def with_shape(model: BodyModel, betas: Tensor) -> BodyModel:
 class JointView:
     """A batch of B hypotheses as the terms see it; what several terms need is computed once.
 
-    Terms of one's own need no more than :meth:`on_object` and :meth:`on_body`.
+    Terms of one's own need no more than :meth:`on_object` and :meth:`on_body`, or, where
+    :func:`~hoirecon.fitting.own_term.own_term` finds the Jacobian, :meth:`object_points` and :meth:`body_points`.
     """
 
     state: JointState
@@ -90,6 +91,18 @@ class JointView:
         """Vertices (N,) of a body in the camera frame: (B, N, 3) metres and the derivative (B, N, 3, D) by a step."""
         at, J = self.body_rows(index, verts)
         return at, self._widen(J, self.state.layout.of_body(index))
+
+    def object_points(self, index: int, points_obj: Tensor) -> Tensor:
+        """(B, N, 3) the points of :meth:`on_object` alone, which autograd can follow."""
+        return self.state.objects[index].place(points_obj)
+
+    def body_points(self, index: int, verts: Tensor) -> Tensor:
+        """(B, N, 3) the vertices of :meth:`on_body` alone, which autograd can follow."""
+        return points_at(points_of_verts(self.figures[index].model, verts), self.state.bodies[index])
+
+    def body_normals(self, index: int, verts: Tensor) -> Tensor:
+        """(B, N, 3) outward normals of vertices (N,) of a body, camera frame; not differentiated."""
+        return _normals(self.figures[index], self.state.bodies[index], verts)
 
     def body_rows(self, index: int, verts: Tensor) -> tuple[Tensor, Tensor]:
         """As :meth:`on_body`, but with the columns of that body alone."""
@@ -123,9 +136,11 @@ class JointView:
 
 def _surface(figure: Figure, body: BodyState) -> tuple[Tensor, Tensor]:
     model = figure.surface_model
-    verts = body.forward(model).verts
-    with torch.no_grad():
-        turn, _ = forward_kinematics(body.rotations, model.rest_joints(body.betas))
-        blend = (model.weights @ turn.flatten(2)).view(len(turn), -1, 3, 3)
-        normals = (blend @ figure.surface_normals[..., None])[..., 0]
-    return verts, torch.nn.functional.normalize(normals, dim=-1)
+    return body.forward(model).verts, _normals(figure, body, figure.surface)
+
+
+@torch.no_grad()
+def _normals(figure: Figure, body: BodyState, verts: Tensor) -> Tensor:
+    turn, _ = forward_kinematics(body.rotations, figure.model.rest_joints(body.betas))
+    blend = (figure.model.weights[verts] @ turn.flatten(2)).view(len(turn), -1, 3, 3)
+    return torch.nn.functional.normalize((blend @ figure.rest_normals[verts][..., None])[..., 0], dim=-1)
