@@ -13,8 +13,7 @@ from torch import Tensor
 
 from hoirecon.data.body import load_body
 from hoirecon.data.closedworld import load_scene, observe_scene
-from hoirecon.fitting import JointConfig, JointView, ObjectToFit, PersonToFit, fit
-from hoirecon.fitting.own_term import own_term
+from hoirecon.fitting import JointConfig, JointView, ObjectToFit, PersonToFit, fit, own_term
 
 
 def main() -> None:

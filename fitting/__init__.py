@@ -20,9 +20,14 @@ from hoirecon.fitting.gradient_descent import DescentConfig as DescentConfig
 from hoirecon.fitting.gradient_descent import DescentResult as DescentResult
 from hoirecon.fitting.gradient_descent import minimise_by_gradient as minimise_by_gradient
 from hoirecon.fitting.gradient_descent import objective_value as objective_value
+from hoirecon.fitting.ground import Ground as Ground
+from hoirecon.fitting.ground import guess_ground as guess_ground
 from hoirecon.fitting.joint_config import JointConfig as JointConfig
 from hoirecon.fitting.joint_fit import fit as fit
 from hoirecon.fitting.joint_person import PersonToFit as PersonToFit
+from hoirecon.fitting.joint_video import VideoConfig as VideoConfig
+from hoirecon.fitting.joint_video import VideoFit as VideoFit
+from hoirecon.fitting.joint_video import fit_video as fit_video
 from hoirecon.fitting.joint_view import JointView as JointView
 from hoirecon.fitting.object_fit import ObjectAlternative as ObjectAlternative
 from hoirecon.fitting.object_fit import ObjectFit as ObjectFit
@@ -35,6 +40,7 @@ from hoirecon.fitting.objective import TermReport as TermReport
 from hoirecon.fitting.objective import gmof as gmof
 from hoirecon.fitting.objective import linearise as linearise
 from hoirecon.fitting.objective import report_term as report_term
+from hoirecon.fitting.own_term import own_term as own_term
 from hoirecon.fitting.renderers import OutlineRenderer as OutlineRenderer
 from hoirecon.fitting.renderers import Pytorch3dRenderer as Pytorch3dRenderer
 from hoirecon.fitting.renderers import Renderer as Renderer
