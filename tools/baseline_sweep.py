@@ -75,6 +75,7 @@ def interactvlm_grid() -> dict[str, Config]:
         "free, contact 30": replace(free, contact_weight=30.0),
         "free, slow": replace(free, lr_rotation=2e-2, lr_translation=4e-3, lr_scale=4e-3, iterations=500),
         "free, 8 starts": replace(free, starts=8),
+        "free, firm size, 8 starts": replace(free, scale_weight=1.0, starts=8),
     }
 
 
@@ -93,6 +94,7 @@ def pico_grid() -> dict[str, Config]:
         "seen, contact 30": replace(seen, contact_weight=30.0),
         "seen, slow": replace(seen, image_lr=(0.015, 0.01, 0.008)),
         "seen, 8 starts": replace(seen, starts=8),
+        "seen, contact 30, 8 starts": replace(seen, contact_weight=30.0, starts=8),
     }
 
 
@@ -103,6 +105,7 @@ def phosa_grid() -> dict[str, Config]:
     )
     deep = replace(brisk, to_contact_depth=True)
     parts = replace(deep, interaction_weight=0.0, part_weight=500.0)
+    many = replace(parts, finalists=8, scale_weight=10.0, joint_iterations=100, joint_lr=1e-2)
     return {
         "brisk": brisk,
         "deep": deep,
@@ -110,7 +113,8 @@ def phosa_grid() -> dict[str, Config]:
         "parts": parts,
         "parts, size 10": replace(parts, scale_weight=10.0),
         "parts, 4 finalists": replace(parts, finalists=4),
-        "parts, 4 finalists, silhouette 30": replace(parts, finalists=4, silhouette_weight=30.0),
+        "parts, 8 finalists, size 10": many,
+        "parts 5000, 8 finalists, size 10": replace(many, part_weight=5000.0),
     }
 
 
@@ -141,10 +145,10 @@ class SweepConfig:
 
 # ------------------------------------------------------------------------------------------------------------- running
 def chosen(method: str, names: tuple[str, ...]) -> dict[str, Config]:
-    """Settings of a method by name.
+    """Settings of a method by name; names that only other methods have are passed over.
 
     Raises:
-        InputError: an unknown method or name.
+        InputError: an unknown method, or none of the names.
     """
     if method not in FITS:
         raise InputError(f"there is no grid for '{method}'; there are: {', '.join(FITS)}")
@@ -152,10 +156,10 @@ def chosen(method: str, names: tuple[str, ...]) -> dict[str, Config]:
     if not names:
         return grid
     everything = {"published": PUBLISHED[method], "tuned": TUNED[method], **grid}
-    unknown = sorted(set(names) - set(everything))
-    if unknown:
-        raise InputError(f"{method} has no setting {', '.join(unknown)}; there are: {', '.join(everything)}")
-    return {name: everything[name] for name in names}
+    taken = {name: everything[name] for name in names if name in everything}
+    if not taken:
+        raise InputError(f"{method} has none of the settings {', '.join(names)}; there are: {', '.join(everything)}")
+    return taken
 
 
 def values_of(config: Config) -> dict[str, Any]:
