@@ -240,6 +240,25 @@ def test_a_folder_comes_back_as_it_was(tmp_path: Path, kind: Any) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["idx"]
 
 
+def test_pages_of_large_files_are_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index_of(60, 2).save(tmp_path / "idx")
+    query = clustered(1, seed=3)[0, 0]
+    before = ObjectIndex.load(tmp_path / "idx").search(query, WHO, 9)
+    monkeypatch.setattr(vectors, "LET_GO_ABOVE", 0)
+    given_back: list[int] = []
+    original = EmbeddingRows.let_go
+
+    def counted(rows: EmbeddingRows) -> None:
+        given_back.append(len(rows))
+        original(rows)
+
+    monkeypatch.setattr(EmbeddingRows, "let_go", counted)
+    again = ObjectIndex.load(tmp_path / "idx")
+    assert again.search(query, WHO, 9) == before
+    assert again.search(query, WHO, 9) == before  # and are there again when they are needed
+    assert given_back
+
+
 def test_a_failed_save_leaves_the_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index_of(5).save(tmp_path / "idx")
 

@@ -76,6 +76,7 @@ class FaissSearch:
         index.train(_sample(rows, max(TRAINING_PER_LIST * lists, 100_000), config.seed))
         for some in chunks(rows.values):
             index.add(_units(rows, some))
+            rows.let_go()
         return cls(rows, index, config)
 
     def save(self, path: str | Path) -> None:
@@ -118,11 +119,13 @@ class FaissSearch:
         _, found = self.faiss_index.search(np.ascontiguousarray(queries), wanted, params=options)
         candidates = [np.unique(mine[mine >= 0] // each) for mine in found]
         due = min(k, len(self.rows) if allowed is None else int(allowed.sum()))
-        return [
+        best = [
             # The lists that were looked into may hold too few (in a small index, or behind a filter).
             rescored(self.rows, query, mine, k) if len(mine) >= due else exact.search(query[None], k, allowed)[0]
             for query, mine in zip(queries, candidates, strict=True)
         ]
+        self.rows.let_go()
+        return best
 
     def _options(self, allowed: BoolArray | None) -> Any:
         faiss = require("faiss", extra="faiss")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -20,6 +21,8 @@ CHUNK_VALUES = 1 << 24
 """Values of rows that are widened to float32 at once (64 MiB)."""
 ROUNDING = 1e-5
 """Scores that are nearer than this may change places when they are computed again in float64."""
+LET_GO_ABOVE = 256 << 20
+"""Bytes of a mapped file from which on its pages are given back after a search."""
 GATHER_BELOW = 0.25
 """A filter that leaves less than this part of the objects is worked off by reading those alone."""
 
@@ -81,6 +84,12 @@ class EmbeddingRows:
             np.concatenate([self.values, again.values]), np.concatenate([self.inverse_norms, again.inverse_norms])
         )
 
+    def let_go(self) -> None:
+        """Give pages of a large mapped file back; the system's cache keeps them as long as nobody needs the memory."""
+        pages = self.values.base
+        if self.values.nbytes > LET_GO_ABOVE and isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            pages.madvise(mmap.MADV_DONTNEED)
+
     @property
     def kind(self) -> RowType:
         """How the rows are kept."""
@@ -135,6 +144,7 @@ class ExactSearch:
                 together = np.concatenate([found[i][0], mine[near]]), np.concatenate([found[i][1], numbers[near]])
                 keep = together[0] >= best_enough(together[0], k)
                 found[i] = together[0][keep], together[1][keep]
+            self.rows.let_go()
         return [rescored(self.rows, query, objects, k) for query, (_, objects) in zip(queries, found, strict=True)]
 
     def _scores(self, objects: slice | IntArray, queries: Float32Array) -> Float32Array:
