@@ -17,10 +17,10 @@ from scipy.ndimage import distance_transform_edt
 from skimage.measure import find_contours
 from torch import Tensor
 
+import hoirecon.fitting.fused as fused
 from hoirecon.arrays import BoolArray, FloatArray
 from hoirecon.camera import Camera
 from hoirecon.errors import InputError
-from hoirecon.fitting import fused
 from hoirecon.fitting.raster import zbuffer
 from hoirecon.mesh import Mesh
 

@@ -37,7 +37,7 @@ def warp() -> Any:
 
         with wp.ScopedLogLevel(wp.LOG_ERROR):  # Warp reports what it loads on standard output, and that CUDA is absent
             wp.init()
-            from hoirecon.fitting import fused_kernels
+            import hoirecon.fitting.fused_kernels as fused_kernels
 
             wp.load_module(fused_kernels, device="cpu")
     except ImportError:
@@ -168,7 +168,7 @@ def _of(tensor: Tensor, dtype: Any = None) -> Any:
 
 @cache
 def _kernels() -> Any:
-    from hoirecon.fitting import fused_kernels
+    import hoirecon.fitting.fused_kernels as fused_kernels
 
     return fused_kernels
 

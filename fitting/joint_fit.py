@@ -18,6 +18,7 @@ from hoirecon.errors import InputError
 from hoirecon.fitting.body_types import BodyFit
 from hoirecon.fitting.checks import check_fit
 from hoirecon.fitting.fit_config import FitConfig, StageConfig
+from hoirecon.fitting.gradient_descent import objective_value
 from hoirecon.fitting.ground import Ground, guess_ground
 from hoirecon.fitting.joint_config import JointConfig
 from hoirecon.fitting.joint_edges import Pair, PointPairs, by_pair, check_points, make_edges, maps_of_points
@@ -30,7 +31,7 @@ from hoirecon.fitting.joint_view import JointView
 from hoirecon.fitting.object_fit import fit_object, start_rotations
 from hoirecon.fitting.object_problem import prepare
 from hoirecon.fitting.object_types import ObjectFit, ObjectToFit
-from hoirecon.fitting.objective import Quadratic, Term, gmof, linearise
+from hoirecon.fitting.objective import Quadratic, Term, linearise
 from hoirecon.fitting.own_term import check_own_names
 from hoirecon.fitting.report import JointFit
 from hoirecon.fitting.resting import on_ground, twins_at_rest
@@ -293,10 +294,4 @@ def energy(problem: JointProblem, terms: Sequence[Term[JointView]], state: Joint
         >>> step = torch.zeros(len(state), state.layout.size, requires_grad=True)  # doctest: +SKIP
         >>> energy(problem, terms, state, step).sum().backward()  # doctest: +SKIP
     """
-    view = problem.view(state.retract(step))
-    total = torch.zeros_like(step[:, 0])
-    for term in terms:
-        res = term.residuals(view)
-        rho, _ = gmof(res.r.square().sum(-1), term.robust)
-        total = total + term.weight * (res.w.detach() * rho).sum(-1)
-    return total
+    return objective_value(terms, problem.view(state.retract(step)))

@@ -97,7 +97,7 @@ def _visible_ious(state: JointState) -> Tensor:
 
 def ranking(quad: Quadratic, ious: Tensor, config: FitConfig) -> Tensor:
     """(B,) the objective with penetration capped, and visible IoU as a mild extra; as the object fit ranks."""
-    names = [n for n in quad.terms if n.startswith(("body in object", "object in body"))]
+    names = [n for n in quad.terms if n.startswith(("body in object", "object in body", "object in object"))]
     deep = sum((quad.terms[n] for n in names), torch.zeros_like(quad.cost))
     lost = config.rank_iou_weight * (1 - ious).sum(1)
     return quad.cost - deep + deep.clamp_max(config.rank_penetration_cap) + lost

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hoirecon.fitting import fused
+import hoirecon.fitting.fused as fused
 from hoirecon.fitting.contour import Region
 from hoirecon.fitting.silhouette import EdgeTopology, silhouette_samples
 from hoirecon.fitting.so3 import exp_so3

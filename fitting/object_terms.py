@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hoirecon.fitting import fused
+import hoirecon.fitting.fused as fused
 from hoirecon.fitting.contour import HIDING, NOTHING_BEFORE
 from hoirecon.fitting.object_state import DOF, ObjectState, pose_rows, projection_gradient
 from hoirecon.fitting.objective import Quadratic, Residuals

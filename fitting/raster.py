@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hoirecon.fitting import fused
+import hoirecon.fitting.fused as fused
 from hoirecon.fitting.soft_raster import check_faces
 from hoirecon.ragged import expand, rounds
 

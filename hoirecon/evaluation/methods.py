@@ -108,10 +108,9 @@ def fit_oracle_start(problem: Problem) -> Prediction:
     config = FitConfig()
     thing = ObjectToFit(problem.mesh, problem.name, problem.size_prior)
     prepared = prepare(problem.observation, 0, problem.body.mesh, thing, problem.contacts, (), config, "cpu")
-    R, t, log_s = (
-        torch.as_tensor(np.asarray(v)[None]).to(prepared.verts)
-        for v in (problem.truth.R, problem.truth.t, np.log(problem.truth.s))
-    )
+    truth = problem.truth
+    centred = truth.t + truth.s * truth.R @ prepared.centre  # the prepared mesh stands on its middle
+    R, t, log_s = (torch.as_tensor(np.asarray(v)[None]).to(prepared.verts) for v in (truth.R, centred, np.log(truth.s)))
     state = ObjectState(R, t, log_s, prepared.view(config.anneal))
     for stage in (config.anneal, config.final):
         terms = prepared.terms(stage, config)
