@@ -51,6 +51,9 @@ class PersonToFit:
     """How far off its hands and feet may be, one sigma across, down and along the camera's axis, metres; about 0.012
     each for bodies whose hands are known to 2 cm, more in depth for guesses from one picture. None: nothing is known
     but the errors of single joints."""
+    joints_sigma_deg: float | None = None
+    """How far off every joint may be, one sigma of each component of its rotation vector, degrees; None: what is usual
+    for each joint (:data:`~hoirecon.fitting.joint_terms.ANCHOR_DEGREES`)."""
     silhouette_sigma_px: float | None = None
     """Noise of the person's contour against the body without clothes, pixels; None: as of the landmarks."""
 
@@ -110,7 +113,8 @@ class Person:
         own: list[Term[BodyView]] = [limits] if self.landmarks is None else [self.landmarks, limits]
         own += [] if self.places is None else [self.places]
         own += self.silhouette(config.silhouette_weight)
-        anchor = PoseAnchor(index, self.anchor, config.anchor, config.anchor_transl, name="pose anchor" + label)
+        degrees, name = self.given.joints_sigma_deg, "pose anchor" + label
+        anchor = PoseAnchor(index, self.anchor, config.anchor, config.anchor_transl, degrees, name=name)
         return [*(OnBody(term, index, label) for term in own), anchor]
 
     def landmark_error_px(self, body: BodyState) -> float:

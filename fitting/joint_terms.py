@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
+import numpy as np
 import roma
 import torch
 from torch import Tensor
@@ -230,6 +231,8 @@ class PoseAnchor:
     """Of the sigmas in :data:`ANCHOR_DEGREES`."""
     transl_sigma: tuple[float, float, float] = (0.02, 0.02, 0.02)
     """Across, down and along the camera's axis, metres."""
+    degrees: float | None = None
+    """One sigma for every joint instead, degrees of each component."""
     weight: float = 1.0
     robust: float | None = None
     name: str = "pose anchor"
@@ -240,7 +243,8 @@ class PoseAnchor:
         free = layout.free[self.index]
         joints = list(free.joints)
         turned: Tensor = roma.rotmat_to_rotvec(self.at.rotations[:, joints].mT @ body.rotations[:, joints])
-        unit = anchor_sigmas(free.joints, self.factor).to(turned)[:, None]
+        usual = anchor_sigmas(free.joints, self.factor)
+        unit = (usual if self.degrees is None else torch.full_like(usual, np.deg2rad(self.degrees))).to(turned)[:, None]
         moved = (body.transl - self.at.transl)[:, None] / turned.new_tensor(self.transl_sigma)
         r = torch.cat([turned / unit, moved], 1)
         J = r.new_zeros(*r.shape, free.size)

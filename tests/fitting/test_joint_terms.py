@@ -236,6 +236,8 @@ def test_anchor_is_on_rotations_not_on_rotation_vectors(problem: JointProblem, t
     step[0, column + 1] = math.radians(6.0)
     cost = linearise([anchor], problem.view(truth.retract(step))).cost
     assert float(cost) == pytest.approx(1.0, rel=1e-9)
+    tight = replace(anchor, degrees=3.0)
+    assert float(linearise([tight], problem.view(truth.retract(step))).cost) == pytest.approx(4.0, rel=1e-9)
 
 
 def test_wrapped_terms_take_their_name_and_weight(problem: JointProblem) -> None:
