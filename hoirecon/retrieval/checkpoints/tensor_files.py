@@ -33,6 +33,16 @@ def read_encoder_tensors(path: str | Path) -> dict[str, Tensor]:
         MissingExtraError: a safetensors file, and the package is not installed.
     """
     path = Path(path)
+    return _checked(unwrapped(read_table(path), path), path)
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Everything in a file that is a table, tensors mapped and not read; numpy's numbers are left out.
+
+    Raises:
+        InputError: missing, too large, damaged, or holds code.
+        MissingExtraError: a safetensors file, and the package is not installed.
+    """
     if not path.is_file():
         raise InputError(f"the weights {path} do not exist: give the file, or the folder that holds it")
     if path.stat().st_size > MAX_BYTES:
@@ -40,8 +50,7 @@ def read_encoder_tensors(path: str | Path) -> dict[str, Tensor]:
             f"{path} has {path.stat().st_size >> 20} MB, more than the limit of {MAX_BYTES >> 20} MB: it is no "
             "point-cloud encoder"
         )
-    table = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    return _checked(unwrapped(table, path), path)
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
 
 
 def unwrapped(table: Mapping[Any, Any], path: Path) -> dict[str, Any]:

@@ -171,8 +171,16 @@ class RecordStore:
         Raises:
             InputError: an id that is there already; nothing is added then.
         """
+        self.append_rows((first_row + i, record) for i, record in enumerate(records) if record is not None)
+
+    def append_rows(self, records: Iterable[tuple[int, ObjectRecord]]) -> None:
+        """Add records with their rows, in any order.
+
+        Raises:
+            InputError: an id or row that is there already; nothing is added then.
+        """
         self._count = None
-        rows = (_values(first_row + i, record) for i, record in enumerate(records) if record is not None)
+        rows = (_values(row, record) for row, record in records)
         try:
             with self._db:
                 self._db.executemany(f"INSERT INTO objects ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
