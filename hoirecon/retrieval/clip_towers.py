@@ -39,6 +39,8 @@ class ClipModelInfo:
     """Width of the common embedding."""
     vision: tuple[int, int, int]
     """Width, layers and patch size of the image tower."""
+    activation: str
+    """Of its MLPs; it tells OpenAI's weights from others of the same sizes."""
 
 
 CLIP_MODELS: dict[str, ClipModelInfo] = {
@@ -46,10 +48,16 @@ CLIP_MODELS: dict[str, ClipModelInfo] = {
     for info in (
         ClipModelInfo(
             "openclip-vit-bigg-14", "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k", "ViT-bigG-14 laion2b_s39b_b160k",
-            1280, (1664, 48, 14),
+            1280, (1664, 48, 14), "gelu",
         ),
-        ClipModelInfo("openai-clip-vit-l-14", "openai/clip-vit-large-patch14", "ViT-L-14 openai", 768, (1024, 24, 14)),
-        ClipModelInfo("openai-clip-vit-b-32", "openai/clip-vit-base-patch32", "ViT-B-32 openai", 512, (768, 12, 32)),
+        ClipModelInfo(
+            "openai-clip-vit-l-14", "openai/clip-vit-large-patch14", "ViT-L-14 openai",
+            768, (1024, 24, 14), "quick_gelu",
+        ),
+        ClipModelInfo(
+            "openai-clip-vit-b-32", "openai/clip-vit-base-patch32", "ViT-B-32 openai",
+            512, (768, 12, 32), "quick_gelu",
+        ),
     )
 }  # fmt: skip
 """The CLIP models whose spaces OpenShape's released encoders embed into."""
@@ -145,7 +153,7 @@ class ClipTowers:
             raise InputError(f"{folder} cannot be loaded as CLIP ({type(err).__name__}: {str(err)[:160]})") from err
         weights = file_hash(files[0]) if len(files) == 1 else _hash_of_many(files)
         pixels = ClipPixels.from_folder(folder, model.config.vision_config.image_size)
-        name = expect or _name_of(config) or f"clip-{folder.name}"
+        name = expect or _name_of(config) or f"clip-{model.config.projection_dim}"
         identity = EncoderId(name, model.config.projection_dim, weights)
         return cls(model.eval().requires_grad_(False).to(device), tokenizer, pixels, identity)
 
@@ -209,25 +217,26 @@ def check_clip(config: dict[str, Any], expect: str, folder: Path) -> None:
     if _name_of(config) != expect:
         info = CLIP_MODELS[expect]
         raise InputError(
-            f"{folder} holds a CLIP of {_sizes(config)[0]} values, which is not {expect}: this shape encoder goes with "
-            f"{info.repository} ({info.dim} values)"
+            f"{folder} holds a CLIP of {_sizes(config)[0]} values ({_sizes(config)[-1]}), which is not {expect}: this "
+            f"shape encoder goes with {info.repository} ({info.dim} values, {info.activation})"
         )
 
 
 def _name_of(config: dict[str, Any]) -> str:
     """Name of the published model of these sizes; empty if there is none."""
     sizes = _sizes(config)
-    return next((info.name for info in CLIP_MODELS.values() if (info.dim, *info.vision) == sizes), "")
+    return next((info.name for info in CLIP_MODELS.values() if (info.dim, *info.vision, info.activation) == sizes), "")
 
 
-def _sizes(config: dict[str, Any]) -> tuple[int, int, int, int]:
-    """Joint width, and width, layers and patch of the image tower; a config leaves out what is as in ViT-B/32."""
+def _sizes(config: dict[str, Any]) -> tuple[int, int, int, int, str]:
+    """Joint width, and width, layers, patch and activation of the image tower; what is left out is as in ViT-B/32."""
     vision = config.get("vision_config") or {}
     return (
         config.get("projection_dim", 512),
         vision.get("hidden_size", 768),
         vision.get("num_hidden_layers", 12),
         vision.get("patch_size", 32),
+        vision.get("hidden_act", "quick_gelu"),
     )
 
 

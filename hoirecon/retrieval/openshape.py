@@ -45,7 +45,7 @@ class OpenShapeEncoder:
         query = encoder.embed_queries([ImageQuery(image, mask, "chair")])  # (1, 1280)
     """
 
-    points: LoadedPointEncoder
+    point_encoder: LoadedPointEncoder
     """The point-cloud encoder."""
     clip: ClipTowers | None = None
     """The towers for queries; None if only shapes are embedded."""
@@ -78,26 +78,27 @@ class OpenShapeEncoder:
             InputError: no such weights, or a CLIP of another space.
             MissingExtraError: transformers is not installed, and there is a CLIP folder.
         """
-        points = load_point_encoder(weights, name=name, device=device)
+        loaded = load_point_encoder(weights, name=name, device=device)
         beside = (Path(weights) if Path(weights).is_dir() else Path(weights).parent) / CLIP_FOLDER
         folder = Path(clip) if clip is not None else beside if beside.is_dir() else None
         towers = None
         if folder is not None:
-            towers = ClipTowers.from_folder(folder, expect=points.spec.clip, device=device, dtype=clip_dtype)
-        return cls(points, towers, config)
+            towers = ClipTowers.from_folder(folder, expect=loaded.spec.clip, device=device, dtype=clip_dtype)
+        return cls(loaded, towers, config)
 
     def __post_init__(self) -> None:
-        width = self.points.spec.config.output_dim
+        spec = self.point_encoder.spec
+        width = spec.config.output_dim
         if self.clip is not None and self.clip.encoder_id.dim != width:
             raise InputError(
-                f"{self.clip.encoder_id} does not go with {self.points.spec.name}, whose embeddings have {width} values"
+                f"{self.clip.encoder_id} does not go with {spec.name}, whose embeddings have {width} values"
             )
 
     @property
     def encoder_id(self) -> EncoderId:
         """Name and hash of the point-cloud encoder; CLIP is the one that it was trained towards."""
-        spec = self.points.spec
-        return EncoderId(spec.name, spec.config.output_dim, self.points.weights_sha256)
+        spec = self.point_encoder.spec
+        return EncoderId(spec.name, spec.config.output_dim, self.point_encoder.weights_sha256)
 
     @property
     def rows_per_shape(self) -> int:
@@ -120,11 +121,11 @@ class OpenShapeEncoder:
             InputError: the encoder was loaded without CLIP.
         """
         if self.clip is None:
-            info = CLIP_MODELS.get(self.points.spec.clip)
+            info = CLIP_MODELS.get(self.point_encoder.spec.clip)
             wanted = info.repository if info else "the CLIP model it was trained towards"
             raise InputError(
-                f"{self.points.spec.name} was loaded without CLIP, so photographs cannot be embedded: give clip=FOLDER "
-                f"with {wanted}"
+                f"{self.point_encoder.spec.name} was loaded without CLIP, so photographs cannot be embedded: give "
+                f"clip=FOLDER with {wanted}"
             )
         texts = None if self.clip.tokenizer is None else self.clip
         return query_vectors(queries, self.clip, texts, self.config.query)
@@ -135,10 +136,10 @@ class OpenShapeEncoder:
         for batch in _equal_runs(clouds, self.config.batch):
             rows[done : done + len(batch), 0] = self._network_on(batch)
             done += len(batch)
-        return unit_rows(rows, f"the output of {self.points.spec.name}") if count else rows
+        return unit_rows(rows, f"the output of {self.point_encoder.spec.name}") if count else rows
 
     def _network_on(self, clouds: list[PointCloud]) -> Float32Array:
-        spec, network = self.points.spec, self.points.network
+        spec, network = self.point_encoder.spec, self.point_encoder.network
         xyz, features = prepare_clouds(clouds, spec.up, spec.config.channels)
         device = next(network.parameters()).device
         with torch.inference_mode():

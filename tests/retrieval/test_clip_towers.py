@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -122,12 +123,17 @@ def test_the_table_says_what_goes_with_what() -> None:
 
 
 def test_sizes_of_the_published_models_are_recognised(tmp_path: Path) -> None:
-    g14 = {"hidden_size": 1664, "num_hidden_layers": 48, "patch_size": 14}
+    g14 = {"hidden_size": 1664, "num_hidden_layers": 48, "patch_size": 14, "hidden_act": "gelu"}
     config = {"model_type": "clip", "projection_dim": 1280, "vision_config": g14}
     check_clip(config, "openclip-vit-bigg-14", tmp_path)
     check_clip({"model_type": "clip"}, "openai-clip-vit-b-32", tmp_path)  # a config may leave out the defaults
-    with pytest.raises(InputError, match=r"1280 values, which is not openai-clip-vit-l-14: .*clip-vit-large-patch14"):
+    with pytest.raises(
+        InputError, match=r"1280 values \(gelu\), which is not openai-clip-vit-l-14: .*clip-vit-large-patch14"
+    ):
         check_clip(config, "openai-clip-vit-l-14", tmp_path)
+    same_sizes = {"model_type": "clip", "vision_config": {"hidden_act": "gelu"}}  # LAION's ViT-B/32: another space
+    with pytest.raises(InputError, match="which is not openai-clip-vit-b-32"):
+        check_clip(same_sizes, "openai-clip-vit-b-32", tmp_path)
     with pytest.raises(InputError, match="there is no CLIP model"):
         check_clip(config, "clip", tmp_path)
     with pytest.raises(InputError, match="holds a 'bert' model"):
@@ -155,6 +161,11 @@ def test_without_a_tokenizer_only_images_are_embedded(folder: Path, tmp_path: Pa
     assert np.array_equal(towers.embed_images(pictures()), ClipTowers.from_folder(folder).embed_images(pictures()))
     with pytest.raises(InputError, match="without a tokenizer"):
         towers.embed_texts(["a"])
+
+
+def test_another_folders_name_is_the_same_model(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "elsewhere")
+    assert ClipTowers.from_folder(tmp_path / "elsewhere").encoder_id == ClipTowers.from_folder(folder).encoder_id
 
 
 def test_half_precision_is_about_the_same(folder: Path) -> None:
