@@ -57,7 +57,7 @@ class FitConfig:
 
     hypotheses: int = 256
     """Start poses, one for each rotation of an even cover of SO(3); 64 loses about a tenth of the scenes."""
-    prune_after: int = 3
+    prune_after: int = 2
     """Coarse steps after which the worse half of the hypotheses is dropped; 0 keeps all to the end of the stage."""
     keep: int = 32
     """Hypotheses kept after the coarse stage, by energy, duplicates removed."""
@@ -67,19 +67,19 @@ class FitConfig:
     """Further starts round the best poses."""
     duplicate: float = 0.04
     """Two hypotheses are one if their points lie closer than this fraction of the object's diagonal on average."""
-    coarse: StageConfig = field(default_factory=lambda: StageConfig(7, 64, 128, 70, 15.0, 0.15, 0.03, 0.0))
+    coarse: StageConfig = field(default_factory=lambda: StageConfig(5, 64, 128, 70, 15.0, 0.15, 0.03, 0.0))
     """First stage: all rotations, low resolution, no penetration."""
     anneal: StageConfig = field(default_factory=lambda: StageConfig(8, 96, 192, 70, 15.0, 0.15, 0.015, 0.3))
     """Second stage: the kept ones, still with wide robust scales."""
     final: StageConfig = field(default_factory=lambda: StageConfig(15, 128, 256, 160, 6.0, 0.06, 0.015, 1.0))
     """Third stage: narrow robust scales, full penetration weight."""
-    contour_weight: float = 10.0
+    contour_weight: float = 7.0
     """Effective number of measurements of each of the two contour directions."""
     contour_sigma: float = 0.008
     """Noise of the mask's contour as a fraction of the region's side."""
     contour_sigma_px: float = 1.5
     """Least noise of the mask's contour, pixels of the image."""
-    depth_softness: float = 0.03
+    depth_softness: float = 0.05
     """Softness of the depth order between object and person at the mask, metres."""
     order_weight: float = 1.5
     """Effective number of measurements of the depth order: where the object is seen, the body is behind it."""
@@ -97,7 +97,7 @@ class FitConfig:
     """Contact points on each of body and object, spread out by farthest-point sampling."""
     penetration_weight: float = 0.05
     """Cost of one sample that penetrates by one sigma."""
-    penetration_sigma: float = 0.005
+    penetration_sigma: float = 0.007
     """Noise of a penetration depth, metres."""
     penetration_tolerance: float = 0.004
     """Depth that costs nothing because flesh gives way, metres."""

@@ -25,9 +25,9 @@ from hoirecon.observation import Observation
 
 RASTER = 128
 """Side of the raster that tells the outline from inner silhouette edges."""
-SAMPLES = 160
+SAMPLES = 400
 """Samples along the silhouette edges; about half of them lie on the outline."""
-CONTOUR = 120
+CONTOUR = 250
 """Points on the contour of the mask."""
 CELLS = 320
 """Largest side of the region around the person."""

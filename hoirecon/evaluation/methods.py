@@ -59,6 +59,8 @@ Method = Callable[[Problem], Prediction]
 
 BODY_ENDS_M = (0.012, 0.012, 0.012)
 """How far off hands, feet and root of the given body are expected to be, each way, metres."""
+JOINTS_DEG = 3.0
+"""How far off its joints are expected to be, degrees of each component: 5 degrees in all."""
 SILHOUETTE_PX = 3.0
 """Noise of the person's contour, pixels."""
 SILHOUETTE_WEIGHT = 30.0
@@ -75,11 +77,16 @@ def fit_hoirecon(problem: Problem) -> Prediction:
 
     thing = ObjectToFit(problem.mesh, problem.name, problem.size_prior)
     person = PersonToFit(
-        problem.body, problem.observation.keypoints, ends_sigma_m=BODY_ENDS_M, silhouette_sigma_px=SILHOUETTE_PX
+        problem.body,
+        problem.observation.keypoints,
+        ends_sigma_m=BODY_ENDS_M,
+        joints_sigma_deg=JOINTS_DEG,
+        silhouette_sigma_px=SILHOUETTE_PX,
     )
     config = JointConfig(silhouette_beside_landmarks=True, silhouette_weight=SILHOUETTE_WEIGHT,
                          anchor_transl=BODY_ENDS_M)  # fmt: skip
-    found = fit(problem.observation, person, [thing], [problem.contacts], config)
+    pairs = None if problem.correspondences is None else [problem.correspondences]
+    found = fit(problem.observation, person, [thing], [problem.contacts], config, correspondences=pairs)
     others = tuple(a.poses[0] for a in found.alternatives)
     covariance = found.covariance.of(next(iter(found.covariance.spread)))
     return Prediction(found.best.poses[0], others, found.best.bodies[0], found.flags, covariance)
