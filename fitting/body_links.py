@@ -23,6 +23,8 @@ LEAST_PROBABILITY = 0.4
 SIGMA_M = 0.02
 """Noise of a link whose contact is certain and whose object's size is known, metres."""
 LIMB_ENDS = ("_hand", "_foot")
+FIST_M = 0.04
+"""What is thicker than this is held with open hands, not in a fist, metres."""
 SAMPLES = 60
 """Vertices of an object part that are looked at."""
 
@@ -70,6 +72,23 @@ def contact_lines(estimate: ContactEstimate, obj: ContactObject, model: BodyMode
     middle = np.unique(np.concatenate([_verts(estimate, model, voter) for voter in trunk]))
     first, last = (_verts(estimate, model, voter) for voter in hands)
     return [BodyLine(first, middle, last, f"{hands[0]}-{'+'.join(trunk)}-{hands[1]}")]
+
+
+def grip_of(estimate: ContactEstimate, obj: ContactObject, model: BodyModel) -> dict[str, float]:
+    """How far each hand closes before the object's pose is known: a fist round a bar, none round a tablet, 0 to 1."""
+    best = _surest(estimate, model)
+    grip = {}
+    for side, surely in estimate.hand_grip.items():
+        pair = best.get(f"{side}_hand")
+        grip[side] = surely if pair is None or _thickness(obj, pair) < FIST_M else 0.0
+    return grip
+
+
+def _thickness(obj: ContactObject, pair: PartPair) -> float:
+    """Second longest extent of the part that is touched, metres at the usual size."""
+    points = obj.mesh.verts[obj.part_verts(pair.object_part)]
+    _, _, axes = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)
+    return float(np.sort(np.ptp(points @ axes.T, axis=0))[1]) * _usual_scale(obj)
 
 
 def _surest(estimate: ContactEstimate, model: BodyModel) -> dict[str, PartPair]:

@@ -21,6 +21,7 @@ from hoirecon.fitting.body_fit import stature_of
 from hoirecon.fitting.body_terms import BodyView, JointLimits, Landmarks2D, project
 from hoirecon.fitting.body_types import BodyFit, BodyFitConfig
 from hoirecon.fitting.contour import Region
+from hoirecon.fitting.finger_terms import FingerRange
 from hoirecon.fitting.joint_config import JointConfig
 from hoirecon.fitting.joint_outline import BodyOnMask, MaskOnBody, outline_points
 from hoirecon.fitting.joint_places import ENDS, PlaceAnchor
@@ -115,7 +116,8 @@ class Person:
         own += self.silhouette(config.silhouette_weight)
         degrees, name = self.given.joints_sigma_deg, "pose anchor" + label
         anchor = PoseAnchor(index, self.anchor, config.anchor, config.anchor_transl, degrees, name=name)
-        return [*(OnBody(term, index, label) for term in own), anchor]
+        hands = [FingerRange(index, self.anchor, name="finger range" + label)] if config.fingers else []
+        return [*(OnBody(term, index, label) for term in own), anchor, *hands]
 
     def landmark_error_px(self, body: BodyState) -> float:
         """Median distance of used landmarks from their reprojection, pixels; NaN without landmarks."""

@@ -154,14 +154,15 @@ def chain_joints(joints: Sequence[int], fingers: bool = False) -> tuple[int, ...
 
     Args:
         joints: joints whose skin touches something.
-        fingers: whether fingers move; without, a touching finger moves with its wrist.
+        fingers: whether all fingers of a touching hand move; without, they move with its wrist.
 
     Example:
         >>> chain_joints([20])  # left wrist: spine, collar, shoulder, elbow, wrist
         (3, 6, 9, 13, 16, 18, 20)
     """
-    path = {a for joint in joints for a in ancestors(joint) if a > 0}
-    return tuple(sorted(j for j in path if fingers or j < NUM_BODY_JOINTS))
+    path = {a for joint in joints for a in ancestors(joint) if 0 < a < NUM_BODY_JOINTS}
+    hands = [] if not fingers else [h for wrist, h in ((20, range(22, 37)), (21, range(37, 52))) if wrist in path]
+    return tuple(sorted([*path, *(j for hand in hands for j in hand)]))
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The one-call door: a photograph and the name of an object in, a fitted scene out.
 
 Each stage below is a public function of another package, and whoever wants to look between the stages calls them
-instead (examples/02_step_by_step.ipynb). Its own is only the order: after the object is fitted once, body and
-object are brought together in a few rounds of reaching and fitting again.
+instead (examples/02_step_by_step.ipynb). Its own is only the order: body from landmarks, contact, objects before that
+body, then body and objects in one least-squares problem, then the same with hands that close on what they hold.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from hoirecon.arrays import FloatArray
 from hoirecon.camera import Camera
 from hoirecon.contact.geometric import GeometricConfig, GeometricContact
 from hoirecon.contact.protocols import ContactEstimate, ContactEstimator
 from hoirecon.data.body import BodyModel, load_body
 from hoirecon.errors import InputError
 from hoirecon.fitting.body_fit import fit_body, refine_body
-from hoirecon.fitting.body_links import contact_lines, contact_links
+from hoirecon.fitting.body_links import contact_lines, contact_links, grip_of
 from hoirecon.fitting.body_types import BodyFit, BodyFitConfig
-from hoirecon.fitting.object_fit import AMBIGUOUS, FitConfig, ObjectFit, fit_objects
-from hoirecon.fitting.reach import ReachConfig, held_way_round, reach_targets
+from hoirecon.fitting.grasp import GraspConfig
+from hoirecon.fitting.hold import Held, bring_together, close_hands, object_fits, with_body
+from hoirecon.fitting.joint_config import JointConfig
+from hoirecon.fitting.object_fit import FitConfig, fit_objects
+from hoirecon.fitting.part_contact import PartContactConfig
 from hoirecon.images import LoadedImage, read_image
 from hoirecon.mesh import Mesh
 from hoirecon.observation import Box, Observation
@@ -42,7 +42,14 @@ if TYPE_CHECKING:
 
 
 def _fit_config() -> FitConfig:
-    return FitConfig(penetration_weight=0.5, order_weight=4.0, order_tolerance=0.01)
+    # Beside the body's own evidence the object's weighs little; and what is seen before the body is before it.
+    return FitConfig(
+        contour_weight=60.0, penetration_weight=0.5, order_weight=20.0, order_tolerance=0.01, order_scale=6.0
+    )
+
+
+def _joint_config() -> JointConfig:
+    return JointConfig(carried=3, anchor=2.0, silhouette_beside_landmarks=True, silhouette_weight=20.0)
 
 
 @dataclass(frozen=True)
@@ -55,19 +62,20 @@ class ReconstructConfig:
     """Contact without weights; ignored if another estimator is given."""
     fit: FitConfig = field(default_factory=_fit_config)
     """Object pose; by default surer of the body's depth than ``FitConfig()``, because contact has placed the hands."""
-    rounds: int = 3
-    """How often the body is moved to the object it holds and the object fitted again; 0 leaves the body where its
-    landmarks put it."""
-    last_penetration: float = 2.0
-    """Factor on the penetration weight in the last round: the result should not look wrong where they touch."""
-    reach: ReachConfig = field(default_factory=ReachConfig)
-    """How the body is moved to the object."""
+    joint: JointConfig = field(default_factory=_joint_config)
+    """Body and objects together; its ``objects`` are replaced by ``fit``. By default it believes less of the body's
+    pose than ``JointConfig()``, because a photograph's landmarks know little of depth, and heeds the person's mask."""
+    parts: PartContactConfig = field(default_factory=PartContactConfig)
+    """Which part touches which, where the estimator of contact knows it."""
+    grasp: GraspConfig = field(default_factory=GraspConfig)
+    """How holding hands close."""
+    rounds: int = 2
+    """How far to go: 0 leaves the body where landmarks and contact put it and fits the objects to it, 1 fits body and
+    objects together, 2 also closes the hands on what they hold."""
 
     def __post_init__(self) -> None:
-        if self.rounds < 0 or self.last_penetration < 0:
-            raise InputError(
-                f"rounds and last_penetration must not be negative: {self.rounds}, {self.last_penetration}"
-            )
+        if self.rounds not in (0, 1, 2):
+            raise InputError(f"rounds is 0 (objects), 1 (body and objects) or 2 (hands close too), got {self.rounds}")
 
 
 def reconstruct(
@@ -150,16 +158,21 @@ def reconstruct(
     with clock.stage("estimating contact"):
         estimates = _estimate(estimator, observation, fit, things)
         fit = _hold(fit, estimates, things, model)
+    held = [Held(t.to_fit, t.contact, t.symmetry, e) for t, e in zip(things, estimates, strict=True)]
+    joint = replace(config.joint, objects=config.fit)
     with clock.stage("fitting the object"):
-        fits = _fit_objects(observation, fit, things, estimates, config.fit)
-    for left in reversed(range(config.rounds)):
-        with clock.stage("bringing body and object together"):
-            fit = _reach(fit, things, fits, estimates, model, config)
-            close_by = replace(config.fit, hypotheses=0)
-            if left == 0:
-                close_by = replace(close_by, penetration_weight=config.last_penetration * close_by.penetration_weight)
-            near = _fit_objects(observation, fit, things, estimates, close_by, [f.pose.R for f in fits])
-            fits = [_with_runners_up(new, old) for new, old in zip(near, fits, strict=True)]
+        contacts = [(e.body, e.object) for e in estimates]
+        fits = fit_objects(observation, fit.body, [h.to_fit for h in held], contacts, config.fit)
+    if config.rounds > 0:
+        with clock.stage("body and object together"):
+            first = found = bring_together(observation, fit, held, fits, joint, config.parts)
+    if config.rounds > 1:
+        with clock.stage("closing the hands"):
+            found = close_hands(observation, fit, held, first, joint, config.parts, config.grasp)
+    if config.rounds > 0:
+        fits = object_fits(fits, first, found)
+        fit = with_body(fit, found.best.bodies[0], found.landmark_errors_px[0][1])
+    fits = [replace(f, pose=h.way_round(fit.body, f.pose, fit)) for f, h in zip(fits, held, strict=True)]
     clock.close()
     return assemble_scene(observation, fit, things, fits, estimates, asdict(config), clock.seconds)
 
@@ -188,66 +201,9 @@ def _hold(fit: BodyFit, estimates: Sequence[ContactEstimate], things: Sequence[T
     pairs = list(zip(estimates, things, strict=True))
     links = [link for e, thing in pairs for link in contact_links(e, thing.contact, model)]
     lines = [line for e, thing in pairs for line in contact_lines(e, thing.contact, model)]
-    grip = {side: max(e.hand_grip[side] for e in estimates) for side in ("left", "right")}
-    closed = grip if max(grip.values()) >= 0.5 else None
-    return refine_body(fit, links=links, lines=lines, grip=closed)
-
-
-def _fit_objects(
-    observation: Observation,
-    fit: BodyFit,
-    things: Sequence[Thing],
-    estimates: Sequence[ContactEstimate],
-    config: FitConfig,
-    near: Sequence[FloatArray] | None = None,
-) -> list[ObjectFit]:
-    """From scratch, or also near given rotations."""
-    objects = [thing.to_fit for thing in things]
-    if near is not None:
-        objects = [replace(o, initial_rotations=_around(R)) for o, R in zip(objects, near, strict=True)]
-    contacts = [(e.body, e.object) for e in estimates]
-    fits = fit_objects(observation, fit.body, objects, contacts, config)
-    parts = fit.evidence.model.parts
-    ways = [
-        held_way_round(fit.body.verts, parts, thing.contact, found.pose, estimate.pairs, thing.symmetry)
-        for thing, found, estimate in zip(things, fits, estimates, strict=True)
-    ]
-    return [replace(found, pose=pose) for found, pose in zip(fits, ways, strict=True)]
-
-
-def _with_runners_up(new: ObjectFit, old: ObjectFit) -> ObjectFit:
-    """The refined fit with the runners-up of the search over all rotations, which alone can tell of ambiguity."""
-    others = tuple(replace(other, energy=other.energy - old.energy + new.energy) for other in old.alternatives)
-    flags = [flag for flag in old.flags if flag == AMBIGUOUS] + [flag for flag in new.flags if flag != AMBIGUOUS]
-    return replace(new, alternatives=others, flags=tuple(flags))
-
-
-def _around(R_cam_obj: FloatArray, degrees: float = 12.0) -> FloatArray:
-    """(7, 3, 3) a rotation and its neighbours turned about each axis both ways."""
-    from scipy.spatial.transform import Rotation
-
-    turns = [np.zeros(3)] + [sign * np.radians(degrees) * axis for axis in np.eye(3) for sign in (-1, 1)]
-    around: FloatArray = Rotation.from_rotvec(turns).as_matrix() @ R_cam_obj
-    return around
-
-
-def _reach(
-    fit: BodyFit,
-    things: Sequence[Thing],
-    fits: Sequence[ObjectFit],
-    estimates: Sequence[ContactEstimate],
-    model: BodyModel,
-    config: ReconstructConfig,
-) -> BodyFit:
-    """Move the touching parts of the body to the objects, as far as the landmarks let them."""
-    targets = [
-        target
-        for thing, found, estimate in zip(things, fits, estimates, strict=True)
-        for target in reach_targets(
-            fit.body.verts, model.parts, thing.contact, found.pose, estimate.pairs, config.reach
-        )
-    ]
-    return refine_body(fit, targets)
+    grips = [grip_of(e, thing.contact, model) for e, thing in pairs]
+    closed = {side: max(grip[side] for grip in grips) for side in ("left", "right")}
+    return refine_body(fit, links=links, lines=lines, grip=closed if max(closed.values()) >= 0.5 else None)
 
 
 def _straight(picture: LoadedImage, camera: Camera | None, distortion: Sequence[float] | None) -> LoadedImage:
