@@ -231,3 +231,12 @@ def test_measured_run_of_a_true_pose_is_near(problem: BaselineProblem) -> None:
     row = tool.run(case, "pico-style", config)
     assert row["chamfer_object_cm"] == pytest.approx(0, abs=1e-6)
     assert row["cpu_seconds"] >= 0
+
+
+def test_the_box_of_a_thing_thinner_than_a_pixel_is_found() -> None:
+    from hoirecon.fitting.baselines.interactvlm_pieces import box_centre
+
+    thin = torch.zeros(8, 10)
+    thin[2, 3:8] = 0.3
+    assert box_centre(thin).tolist() == [2.0, 5.0]
+    assert box_centre((thin > 0).float()).tolist() == [2.0, 5.0]
