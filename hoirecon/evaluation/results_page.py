@@ -59,11 +59,17 @@ class PageConfig:
     """Pictures of the worst scenes with contact, and one of the worst without."""
     typical: int = TYPICAL_SHOWN
     """Pictures of scenes round the median."""
+    detail_methods: tuple[str, ...] = ()
+    """Slow methods that are run at the level that is looked at closely alone."""
 
     @property
     def main_method(self) -> str:
         """The method of targets and pictures."""
         return self.main or self.methods[0]
+
+    def at(self, level: str) -> tuple[str, ...]:
+        """The methods that are run at a level."""
+        return (*self.methods, *(self.detail_methods if level == self.detail else ()))
 
     @property
     def detail(self) -> str:
@@ -82,7 +88,7 @@ class PageConfig:
                 f"a results page needs seeds, methods and levels of {', '.join(LEVELS)}; got {len(self.seeds)} seeds, "
                 f"methods '{','.join(self.methods)}' and levels '{','.join(self.levels)}'"
             )
-        for name in self.methods:
+        for name in (*self.methods, *self.detail_methods):
             method_of(name)
         if self.main_method not in self.methods:
             raise InputError(f"the main method '{self.main}' is not among those that run: {', '.join(self.methods)}")
@@ -116,7 +122,7 @@ def make_page(
     check_replaceable(out, MARKER)
     measured = None if speed is None else check_speed(read_json(speed), Path(speed))
     levels = {
-        level: run_bench(level, config.methods, config.seeds, jobs=config.jobs, noise_seed=config.noise_seed,
+        level: run_bench(level, config.at(level), config.seeds, jobs=config.jobs, noise_seed=config.noise_seed,
                          results=results, progress=progress)
         for level in config.levels
     }  # fmt: skip
@@ -315,6 +321,7 @@ def _command(config: PageConfig, out: Path, speed: str | Path | None) -> str:
              ",".join(config.methods), "--levels", ",".join(config.levels), "--main", config.main_method,
              "--noise-seed", str(config.noise_seed), "--jobs", str(config.jobs),
              "--out", out.name if out.is_absolute() else out.as_posix()]  # fmt: skip
+    words += ["--detail-methods", ",".join(config.detail_methods)]
     words += [] if speed is None else ["--speed", Path(speed).name]
     return " ".join(shlex.quote(word) for word in words)
 
