@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,6 +78,16 @@ def hypothesis_spread(steps: FloatArray, energies: FloatArray, temperature: floa
     weight = np.exp(-(energies - energies.min()) / temperature)
     weight = weight / weight.sum()
     return np.asarray(np.einsum("k,ki,kj->ij", weight, steps, steps))
+
+
+def odds(gaps: Sequence[float], temperature: float) -> float:
+    """How likely runners-up are against the best: the sum of exp(-gap / temperature); gaps below zero count as zero.
+
+    Args:
+        gaps: energy of each less that of the best, squared sigmas.
+        temperature: gap that makes one e times less likely.
+    """
+    return float(np.exp(-np.maximum(np.asarray(gaps, dtype=np.float64), 0.0) / temperature).sum())
 
 
 def weakest(cov: FloatArray, radius: float) -> WeakDirection:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hoirecon.fitting.contact_pairs import sample_surface
-from hoirecon.fitting.covariance import Covariance, hypothesis_spread, laplace, split, tangent, weakest
+from hoirecon.fitting.covariance import Covariance, hypothesis_spread, laplace, odds, split, tangent, weakest
 from hoirecon.fitting.evidence_checks import mesh_flags
 from hoirecon.fitting.fit_config import FitConfig
 from hoirecon.fitting.hypotheses import set_distance
@@ -170,7 +170,7 @@ def _flags(
         for n, p in zip(names, problem.objects, strict=True)
     )
     found = {
-        AMBIGUOUS: any(gap < problem.config.ambiguous_energy for gap in gaps),
+        AMBIGUOUS: odds(gaps, problem.config.ambiguous_temperature) > problem.config.ambiguous_odds,
         "no contact": len(touched) < len(problem.objects),
         "scale set by prior": unsure or len(touched) < len(problem.objects),
         "covers the mask poorly": min(best.iou_visible) < POOR_IOU,

@@ -12,6 +12,7 @@ from hoirecon.arrays import BoolArray
 from hoirecon.contact_map import ContactMap
 from hoirecon.fitting.checks import check_object_fit
 from hoirecon.fitting.contact_pairs import sample_surface
+from hoirecon.fitting.covariance import odds
 from hoirecon.fitting.evidence_checks import mesh_flags
 from hoirecon.fitting.fit_config import FitConfig as FitConfig
 from hoirecon.fitting.fit_config import KickConfig as KickConfig
@@ -139,7 +140,7 @@ def _flags(
     sigma = problem.scale_prior[1]
     spread = float(torch.linalg.inv(quad.hessian[0].double().cpu() + 1e-9 * torch.eye(7))[6, 6].clamp_min(0).sqrt())
     found = {
-        AMBIGUOUS: any(gap < config.ambiguous_energy for gap in gaps),
+        AMBIGUOUS: odds(gaps, config.ambiguous_temperature) > config.ambiguous_odds,
         "no contact": problem.contact is None,
         "scale set by prior": sigma > 2e-3 and (problem.contact is None or spread > SCALE_UNSURE * sigma),
         "covers the mask poorly": iou < POOR_IOU,
