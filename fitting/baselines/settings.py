@@ -26,7 +26,7 @@ INTERACTVLM_TUNED = replace(
     centred_start=True,
     sigma=1e-5,
     free_scale=True,
-    scale_weight=0.3,
+    scale_weight=1.0,
     starts=8,
 )
 """From eight upright starts on the mask's box, no registration, low contact probabilities as 0, sharp silhouettes, a
