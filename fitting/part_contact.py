@@ -85,7 +85,8 @@ class PartsMeet:
         own, other = _closest(skin, out, thing, self.normals @ view.state.objects[self.obj].R.mT, c)
         offset = _rows(thing, other) - _rows(skin, own)
         r, slope = shrink(offset, c.dead_zone)
-        J = slope @ (_rows(J_thing.flatten(2), other) - _rows(J_skin.flatten(2), own)).unflatten(2, (3, -1))
+        J = _rows(J_thing.flatten(2), other) - _rows(J_skin.flatten(2), own)
+        J = slope @ J.view(*r.shape, -1)
         w = torch.full_like(r[..., 0], 1 / r.shape[1])
         return Residuals(r / c.sigma, J / c.sigma, w, c.sigma * 1e3, "mm")
 
@@ -95,7 +96,7 @@ def posed_normals(view: JointView, body: int, verts: Tensor, rest: Tensor) -> Te
     model, state = view.figures[body].model, view.state.bodies[body]
     with torch.no_grad():
         turn, _ = forward_kinematics(state.rotations, model.rest_joints(state.betas))
-        blend = (model.weights[verts] @ turn.flatten(2)).unflatten(2, (3, 3))
+        blend = (model.weights[verts] @ turn.flatten(2)).view(len(turn), -1, 3, 3)
         return torch.nn.functional.normalize((blend @ rest[..., None])[..., 0], dim=-1)
 
 
@@ -144,10 +145,10 @@ def part_terms(
             continue
         ids = model.parts.verts_of(pair.body_part)
         points, normals = _part_surface(obj, pair.object_part)
-        tensors = (torch.as_tensor(a, dtype=dtype) for a in (rest[ids], points - centre, normals))
+        skin, thing, facing = (torch.as_tensor(a, dtype=dtype) for a in (rest[ids], points - centre, normals))
         name = f"{pair.body_part} at {pair.object_part}" + (f" ({index})" if index else "")
         weight = config.weight * pair.probability
-        terms.append(PartsMeet(body, index, torch.as_tensor(ids.copy()), *tensors, config, weight, name))
+        terms.append(PartsMeet(body, index, torch.as_tensor(ids.copy()), skin, thing, facing, config, weight, name))
     return terms
 
 

@@ -28,7 +28,7 @@ class PoseError:
     @property
     def dof(self) -> int:
         """Directions in which there can be an error."""
-        return 7 - self.idle.shape[1]
+        return 7 - int(self.idle.shape[1])
 
     def normalised(self, covariance: FloatArray) -> float:
         """Squared Mahalanobis length of the step divided by :attr:`dof`: 1 in the mean if the covariance is right, and

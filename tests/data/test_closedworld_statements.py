@@ -141,7 +141,7 @@ def _turned(pose: FloatArray, true: FloatArray) -> FloatArray:
     from scipy.spatial.transform import Rotation
 
     a, b = (Rotation.from_rotvec(p.reshape(-1, 3)) for p in (pose, true))
-    return np.degrees((a.inv() * b).magnitude())
+    return np.asarray(np.degrees((a.inv() * b).magnitude()))
 
 
 @pytest.mark.slow

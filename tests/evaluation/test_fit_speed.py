@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from hoirecon.evaluation.fit_speed import TARGETS, Trace, best_rate, near_truth,
 from hoirecon.evaluation.speed_curves import SpeedScene, cpu_seconds, with_faces, with_objects, with_width
 from hoirecon.fitting import FitConfig
 from hoirecon.fitting.object_problem import prepare
+from hoirecon.fitting.objective import linearise
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,7 @@ def test_both_optimisers_lower_the_same_cost_from_near_the_truth(
     placed = problem.pose(start, 0).apply(scene.thing.mesh.verts)
     off = np.linalg.norm(placed - scene.truth.apply(scene.thing.mesh.verts), axis=1)
     assert 0.005 < off.mean() < 0.25
-    evaluate = fit_speed.partial(fit_speed.linearise, problem.terms(config.final, config))
+    evaluate = partial(linearise, problem.terms(config.final, config))
     ours, adam = fit_speed.lm_trace(start, evaluate), fit_speed.adam_trace(start, evaluate, 0.01, 30)
     assert torch.equal(ours.costs[0], adam.costs[0])
     for trace in (ours, adam):

@@ -114,6 +114,15 @@ def own_starts(g: Given, z: float) -> None:
     g.options["starts"] = [[ObjectPose(np.eye(3), [0.0, 0.0, z])]]
 
 
+def lost_start(g: Given) -> None:
+    own_starts(g, 2.0)
+    nan_inside(g.options["starts"][0][0].t)
+
+
+def nothing_to_fit(g: Given) -> None:
+    g.objects, g.contacts = [], []
+
+
 def touching_large(g: Given) -> None:
     """A thing of 1.2 m of which every vertex touches."""
     g.objects = [replace(g.thing, mesh=g.thing.mesh.with_verts(g.thing.mesh.verts * 4))]
@@ -165,7 +174,7 @@ BOTH: dict[str, tuple[Callable[[Given], Any], str]] = {
     "an observation of words": (lambda g: setattr(g, "observation", "photo.jpg"), "type Observation, got str"),
     "a mesh instead of an object": (lambda g: setattr(g, "objects", [g.thing.mesh]), r"objects\[0\] .*ObjectToFit"),
     "one object, no list": (lambda g: setattr(g, "objects", g.thing), "objects must be a list.*brackets"),
-    "no objects": (lambda g: (setattr(g, "objects", []), setattr(g, "contacts", [])), "got .*0 objects"),
+    "no objects": (nothing_to_fit, "got .*0 objects"),
     "two objects, one mask": (lambda g: setattr(g, "objects", g.objects * 2), "2 objects"),
     "no contacts": (lambda g: setattr(g, "contacts", []), "0 contacts"),
     "one pair, no list": (lambda g: setattr(g, "contacts", g.contacts[0]), "two ContactMaps.*got ContactMap"),
@@ -182,7 +191,7 @@ BOTH: dict[str, tuple[Callable[[Given], Any], str]] = {
 JOINT: dict[str, tuple[Callable[[Given], Any], str]] = {
     "start behind the camera": (lambda g: own_starts(g, -2.0), "behind the camera.*z forward"),
     "start at NaN": (lambda g: own_starts(g, np.nan), "NaN"),
-    "start at NaN later": (lambda g: (own_starts(g, 2.0), nan_inside(g.options["starts"][0][0].t)), "starts.0. .*NaN"),
+    "start at NaN later": (lost_start, "starts.0. .*NaN"),
     "no starts": (lambda g: g.options.update(starts=[]), "at least one hypothesis, each with 1 poses"),
     "start of words": (lambda g: g.options.update(starts=[["here"]]), "ObjectPose, got str"),
     "a flat list of starts": (lambda g: g.options.update(starts=[ObjectPose(np.eye(3), [0, 0, 2])]), "must be a list"),
@@ -249,7 +258,10 @@ def _is_a_sentence(text: str) -> None:
 
 @pytest.mark.usefixtures("no_work")
 def test_good_input_passes_and_no_contact_is_ordinary(given: Given) -> None:
-    for spoil in (lambda: None, lambda: given.contact(0.0, 0.0), lambda: setattr(given, "contacts", [None])):
+    spoils: list[Callable[[], Any]] = [
+        lambda: None, lambda: given.contact(0.0, 0.0), lambda: setattr(given, "contacts", [None])
+    ]  # fmt: skip
+    for spoil in spoils:
         spoil()
         for call in (fit, fit_objects):
             with pytest.raises(AssertionError, match="work started"):

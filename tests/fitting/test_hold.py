@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from hoirecon.fitting.joint_state import JointState, Layout
 from hoirecon.fitting.joint_view import Figure, JointView, with_shape
 from hoirecon.fitting.object_state import ObjectState
 from hoirecon.fitting.objective import Residuals
-from hoirecon.fitting.part_contact import PartContactConfig, part_terms, surest
+from hoirecon.fitting.part_contact import PartContactConfig, PartsMeet, part_terms, surest
 from hoirecon.fitting.sdf import inside_depth
 from hoirecon.mesh import Mesh
 from hoirecon.pose import ObjectPose
@@ -51,9 +52,9 @@ def view_of(rotations: torch.Tensor, shift: float = 2.0, bar: Mesh | None = None
     """A body in double precision, moved before the camera, and an object as it was made."""
     model = with_shape(MODEL.to(dtype=torch.float64), torch.zeros(MODEL.num_betas, dtype=torch.float64))
     body = BodyState(rotations, torch.zeros(1, 1).double(), torch.tensor([[0.0, 0.0, shift]]).double())
-    figure = Figure(model, (), torch.zeros(21, dtype=torch.long), torch.zeros(0, dtype=torch.long))  # type: ignore[arg-type]
+    figure = Figure(model, (), torch.zeros(21, dtype=torch.long), torch.zeros(0, dtype=torch.long))
     eye, zero = torch.eye(3).double()[None], torch.zeros(1, 3).double()
-    thing = ObjectState(eye, zero, zero[:, 0], None)  # type: ignore[arg-type]
+    thing = ObjectState(eye, zero, zero[:, 0], None)
     return JointView(JointState((thing,), (body,), Layout(("bar",), ("person",), (FINGERS,))), (figure,))
 
 
@@ -105,8 +106,8 @@ class TestFingerRange:
 
 
 class TestPartsMeet:
-    def terms(self, mesh: Mesh, **options: float) -> list:
-        config = PartContactConfig(dead_zone=0.0, **options)  # type: ignore[arg-type]
+    def terms(self, mesh: Mesh, **options: Any) -> list[PartsMeet]:
+        config = PartContactConfig(dead_zone=0.0, **options)
         pairs = [PartPair("left_palm", "whole", 0.9)]
         return part_terms(MODEL, ContactObject.of_mesh(mesh), pairs, config=config, dtype=torch.float64)
 
@@ -121,7 +122,7 @@ class TestPartsMeet:
         view = view_of(rest(), shift=0.0)
         place = ObjectState(
             *(torch.eye(3).double()[None], torch.as_tensor(centre)[None], torch.zeros(1).double(), None)
-        )  # type: ignore[arg-type]
+        )
         view = JointView(replace(view.state, objects=(place,)), view.figures)
         touching = self.terms(mesh)[0].residuals(view).r.norm(dim=-1)
         assert float(touching.max()) < 1.0  # centimetres
@@ -131,7 +132,7 @@ class TestPartsMeet:
         below = bar_in_palm()
         centre = (below.verts.min(0) + below.verts.max(0)) / 2 + [0, 0.06, 0]
         view = view_of(rest(), shift=0.0)
-        place = ObjectState(torch.eye(3).double()[None], torch.as_tensor(centre)[None], torch.zeros(1).double(), None)  # type: ignore[arg-type]
+        place = ObjectState(torch.eye(3).double()[None], torch.as_tensor(centre)[None], torch.zeros(1).double(), None)
         view = JointView(replace(view.state, objects=(place,)), view.figures)
         plain, facing = (self.terms(below, facing=f)[0].residuals(view).r[..., 1].mean() for f in (0.0, 0.05))
         assert float(facing) > float(plain) + 1.0

@@ -43,7 +43,7 @@ def test_a_shift_costs_what_its_axes_say(scene: JointScene) -> None:
     step = torch.zeros(1, state.layout.size, dtype=torch.float64)
     free, columns = state.layout.free[0], state.layout.of_body(0)
     step[0, columns.start + free.transl_columns.start + 2] = 0.03
-    term = OnBody(problem.people[0].places, 0)  # type: ignore[arg-type]
+    term = OnBody(problem.people[0].places, 0)
     assert float(linearise([term], problem.view(state.retract(step))).cost) == pytest.approx(len(ENDS), rel=1e-9)
 
 
