@@ -65,8 +65,17 @@ class Evidence:
         return self.names.index(name)
 
 
-def gather_evidence(keypoints: Keypoints, camera: Camera, model: BodyModel, config: BodyFitConfig) -> Evidence:
+def gather_evidence(
+    keypoints: Keypoints, camera: Camera, model: BodyModel, config: BodyFitConfig, posed: bool = False
+) -> Evidence:
     """Weigh a detector's landmarks.
+
+    Args:
+        keypoints: what the detector saw.
+        camera: of the image.
+        model: body whose landmarks they are.
+        config: noise and limits.
+        posed: whether the body has a pose already, so that few landmarks are welcome too.
 
     Raises:
         InputError: the layout is not one of the body model's, the number of points does not fit it, or too little
@@ -83,9 +92,10 @@ def gather_evidence(keypoints: Keypoints, camera: Camera, model: BodyModel, conf
     inside = (x >= 0) & (y >= 0) & (x <= camera.width) & (y <= camera.height)
     share = np.array([SHARE.get(_base(n), 1.0) for n in names])
     seen = inside & (confidence >= config.min_confidence)
-    _check_enough(names, seen)
+    if not posed:
+        _check_enough(names, seen)
     guess = np.where(seen, confidence, config.unseen_3d * np.maximum(confidence, config.unseen_3d))
-    turn = line_of_sight(keypoints.xy[seen], camera) if config.xyz_seen_straight else np.eye(3)
+    turn = line_of_sight(keypoints.xy[seen], camera) if config.xyz_seen_straight and seen.any() else np.eye(3)
     xyz = None if keypoints.xyz is None else keypoints.xyz @ turn.T
     return Evidence(
         names=names,

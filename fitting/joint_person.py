@@ -124,6 +124,8 @@ class Person:
         if self.landmarks is None:
             return float("nan")
         seen = self.landmarks.trust > 0
+        if not bool(seen.any()):
+            return float("nan")
         pixels, _ = project(points_at(self.figure.points, body)[0, : len(seen)], self.landmarks.K)
         return float((pixels - self.landmarks.xy).norm(dim=1)[seen].median())
 
@@ -201,7 +203,7 @@ def _landmarks(
     """The landmarks' term, with the noise of the body fit (a fraction of the person's height in pixels)."""
     assert given.keypoints is not None
     camera, config = observation.camera, given.config
-    evidence = gather_evidence(given.keypoints, camera, model, config)
+    evidence = gather_evidence(given.keypoints, camera, model, config, posed=True)
 
     def tensor(value: FloatArray) -> Tensor:
         return torch.as_tensor(np.array(value)).to(like)

@@ -61,3 +61,15 @@ def test_wrong_landmarks_move_held_hands_less(scene: JointScene) -> None:
         return float((after - before).norm(dim=1).mean())
 
     assert moved((0.005, 0.005, 0.005)) < 0.5 * moved(None)
+
+
+@pytest.mark.parametrize("seen", [0, 3])
+def test_few_landmarks_are_welcome_to_a_body_that_has_a_pose(scene: JointScene, seen: int) -> None:
+    marks = scene.people[0].keypoints
+    assert marks is not None
+    few = replace(marks, confidence=np.where(np.arange(33) < seen, 1.0, 0.0))
+    people = (replace(scene.people[0], keypoints=few),)
+    problem = bodies_first(replace(scene, people=people).problem())
+    person = problem.people[0]
+    assert np.isfinite(person.landmark_error_px(person.start)) == (seen > 0)
+    assert np.abs(person.mesh.verts - scene.people[0].body.verts).max() < 0.05
