@@ -59,7 +59,7 @@ def prepare_mesh(mesh_or_path: Mesh | str | Path, unit: Unit = "m", target_faces
         name, verts, faces = mesh_or_path.name, mesh_or_path.verts, mesh_or_path.faces
     else:
         name = Path(mesh_or_path).name
-        verts, faces = _read(Path(mesh_or_path))
+        verts, faces = read_triangles(Path(mesh_or_path))
     verts, faces = _checked(np.asarray(verts, dtype=np.float64), np.asarray(faces, dtype=np.int64), name)
     verts = verts * _scale(verts, unit, name)
     verts, faces = _mended(verts, faces, name)
@@ -68,7 +68,12 @@ def prepare_mesh(mesh_or_path: Mesh | str | Path, unit: Unit = "m", target_faces
     return Mesh(verts - (verts.max(0) + verts.min(0)) / 2, faces, name=name)
 
 
-def _read(path: Path) -> tuple[FloatArray, IntArray]:
+def read_triangles(path: Path) -> tuple[FloatArray, IntArray]:
+    """Vertices and faces of a mesh file, as they stand there: NaN and all.
+
+    Raises:
+        InputError: missing, too large, of another format, or damaged.
+    """
     import trimesh
 
     check_mesh_file(path, FORMATS, MAX_BYTES)
