@@ -70,11 +70,11 @@ def usable(*tensors: Tensor) -> bool:
     return plain and not graph and warp() is not None
 
 
-def outline(state: ObjectState) -> tuple[Tensor, Tensor, Tensor]:
-    """Points (B, N, 3), cells (B, N, 2) and outer (B, N) of the outlines, as ``ObjectState.outline`` has them."""
+def outline(state: ObjectState) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Points (B, N, 3), cells (B, N, 2), outer (B, N) and along (B, N, 2), as ``ObjectState.outline`` has them."""
     view, topology = state.view, state.view.topology
     batch, count = len(state), view.samples
-    points, cells = torch.empty(batch, count, 3), torch.empty(batch, count, 2)
+    points, cells, along = (torch.empty(batch, count, k) for k in (3, 2, 2))
     outer = torch.empty(batch, count, dtype=torch.uint8)
     wp, slots = warp(), min(batch, POSES)
     vec2, vec3 = wp.vec2, wp.vec3
@@ -86,12 +86,12 @@ def outline(state: ObjectState) -> tuple[Tensor, Tensor, Tensor]:
     )
     pose = (state.arrays.scaled_rotation, state.arrays.t)
     where = (view.region.compiled["camera"], view.raster / view.region.cells, view.raster)
-    out = (_of(points, vec3), _of(cells, vec2), _of(outer))
+    out = (_of(points, vec3), _of(cells, vec2), _of(outer), _of(along, vec2))
     kernel = _kernels().outline
     for begin in range(0, batch, POSES):
         inputs = [begin, *pose, *view.arrays, *where, *scratch, *out]
         wp.launch(kernel, min(POSES, batch - begin), inputs, device="cpu")
-    return points, cells, outer.view(torch.bool)
+    return points, cells, outer.view(torch.bool), along
 
 
 def mesh_arrays(verts: Tensor, topology: EdgeTopology) -> tuple[Any, ...]:

@@ -90,6 +90,7 @@ def outline(
     points: wp.array2d(dtype=wp.vec3),
     seen: wp.array2d(dtype=wp.vec2),
     outer: wp.array2d(dtype=wp.uint8),
+    along: wp.array2d(dtype=wp.vec2),
 ):
     """Samples of the outline: silhouette edges, coverage by their winding, even positions, outer side empty or not.
 
@@ -166,6 +167,7 @@ def outline(
             points[b, n] = R * verts[0] + shift
             seen[b, n] = project(points[b, n], camera)
             outer[b, n] = wp.uint8(0)
+            along[b, n] = wp.vec2(0.0, 0.0)
             if not wp.isfinite(points[b, n]):  # a lost pose must not pass for one that shows nothing
                 outer[b, n] = wp.uint8(1)
         else:
@@ -186,6 +188,7 @@ def outline(
             c = R * verts[edges[link[0]][1]] + shift
             points[b, n] = a + u * (c - a)
             seen[b, n] = project(points[b, n], camera)
+            along[b, n] = (q - p) * (float(total) / float(samples) / (ratio * wp.max(length, 1.0e-12)))
             away = 0.9 / wp.max(length, 1.0e-9)
             if link[1] < 0:
                 away = -away
@@ -302,6 +305,7 @@ def mask_on_outline(
     points: wp.array2d(dtype=wp.vec3),
     seen: wp.array2d(dtype=wp.vec2),
     outer: wp.array2d(dtype=wp.uint8),
+    along: wp.array2d(dtype=wp.vec2),
     contour: wp.array(dtype=wp.vec2),
     front: wp.array(dtype=float),
     camera: wp.vec4,
@@ -341,6 +345,14 @@ def mask_on_outline(
                     near = i
             p = points[b, index[b, near]]
             e = (kept[b, near] - c) / sigma
+            way = along[b, index[b, near]]
+            reach = wp.length(way)
+            way = way / wp.max(reach, 1.0e-9)
+            slid = wp.dot(e, way)
+            e = e - way * within(slid, -reach / sigma, reach / sigma)
+            free = float(0.0)  # as long as the point lies beside the sample's piece, sliding along it costs nothing
+            if wp.abs(slid) < reach / sigma:
+                free = 1.0
             w = float(1.0)
             if front[m] < NOTHING_BEFORE:
                 w = in_front(p[2], front[m], softness)
@@ -349,11 +361,12 @@ def mask_on_outline(
             mass += w
             cost += w * r2 * f
             arm = p - t[b]
-            row = pose_row(toward(p, 1.0 / sigma, 0.0, camera), arm)
+            cross = -free * way[0] * way[1] / sigma
+            row = pose_row(toward(p, (1.0 - free * way[0] * way[0]) / sigma, cross, camera), arm)
             scaled = w * f * f * row
             g += e[0] * scaled
             H += wp.outer(scaled, row)
-            row = pose_row(toward(p, 0.0, 1.0 / sigma, camera), arm)
+            row = pose_row(toward(p, cross, (1.0 - free * way[1] * way[1]) / sigma, camera), arm)
             scaled = w * f * f * row
             g += e[1] * scaled
             H += wp.outer(scaled, row)

@@ -30,6 +30,8 @@ class Outline:
     """(B, N, 2) projected, cells of the region."""
     outer: Tensor
     """(B, N) bool: on the outline; the others lie on inner silhouette edges and do not count."""
+    along: Tensor
+    """(B, N, 2) direction of each sample's edge, as long as the samples' spacing, cells: its piece of the outline."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class ObjectState:
         flat = verts.reshape(-1, 3)
         u = picked.u.detach()[..., None]  # samples ride on their edges: that is what the Jacobians say
         points = torch.lerp(flat[picked.a + offset], flat[picked.b + offset], u)
-        return Outline(points, view.region.project(points, NEAR), picked.outer)
+        return Outline(points, view.region.project(points, NEAR), picked.outer, picked.along.detach() / scale)
 
     @cached_property
     def arrays(self) -> fused.PoseArrays:

@@ -70,7 +70,10 @@ class OutlineOnMask:
 
 @dataclass(frozen=True)
 class MaskOnOutline:
-    """Every point of the mask's contour has a point of the object's outline at it.
+    """Every point of the mask's contour has a piece of the object's outline at it.
+
+    A sample stands for the straight piece of the outline one spacing to either side, for samples are sparser than the
+    noise is small: asked for the distance to samples only, the cost is half gaps, which jump as the object moves.
 
     A contour point beside the person is the object's own only if the object is in front there; else the person cuts it
     off and it says nothing.
@@ -89,7 +92,7 @@ class MaskOnOutline:
     name: str = "mask on outline"
 
     def residuals(self, state: ObjectState) -> Residuals:
-        """(B, M, 2) offsets to the nearest outline sample."""
+        """(B, M, 2) offsets to the piece of the nearest outline sample."""
         outline, region = state.outline, state.view.region
         index = nearest_outline(outline.cells, outline.outer, self.points)
         pick = index[..., None]
@@ -98,13 +101,14 @@ class MaskOnOutline:
         exists = outline.outer.any(1)[:, None].to(points.dtype)
         own = torch.where(self.front < NOTHING_BEFORE, in_front(points[..., 2], self.front, self.softness), 1.0)
         weight = torch.where(exists > 0, own, 1.0)
-        offset = torch.where(exists[..., None] > 0, (cells - self.points) / self.sigma, FAR)
+        along = outline.along.gather(1, pick.expand(-1, -1, 2))
+        offset, slope = slide_free((cells - self.points) / self.sigma, along / self.sigma)
         ux, uz, vy, vz = (d * exists / self.sigma for d in projection_gradient(points, region.camera.focal))
         zero = torch.zeros_like(ux)
         gradient = torch.stack([torch.stack([ux, zero, uz], -1), torch.stack([zero, vy, vz], -1)], -2)
         return Residuals(
-            r=offset,
-            J=pose_rows(gradient, points - state.t[:, None]),
+            r=torch.where(exists[..., None] > 0, offset, FAR),
+            J=pose_rows(slope @ gradient, points - state.t[:, None]),
             w=_normalised(weight, torch.ones_like(weight)),
             sigma=self.sigma * region.px_per_cell,
             unit="px",
@@ -121,7 +125,13 @@ class MaskOnOutline:
         batch, samples = state.outline.outer.shape
         settings = (self.sigma, self.softness, self.robust or 0.0, self.weight)
         scratch = fused.scratch(batch, samples, 2), fused.scratch(batch, samples)
-        given = (*state.outline_arrays, *self._arrays, state.view.region.compiled["camera"], *settings)
+        given = (
+            *state.outline_arrays,
+            fused.vectors(state.outline.along),
+            *self._arrays,
+            state.view.region.compiled["camera"],
+            *settings,
+        )
         return fused.quadratic("mask_on_outline", batch, *given, *scratch)
 
 
@@ -179,6 +189,21 @@ def nearest_outline(cells: Tensor, outer: Tensor, points: Tensor) -> Tensor:
     c = torch.where(outer[..., None], cells - middle, FAR)
     squared = torch.baddbmm(c.square().sum(-1)[:, None, :], q.expand(len(c), -1, -1), c.transpose(1, 2), alpha=-2)
     return squared.argmin(-1)
+
+
+def slide_free(offset: Tensor, along: Tensor) -> tuple[Tensor, Tensor]:
+    """Offsets (..., 2) to a segment that reaches ``along`` (..., 2) to either side, not to its middle.
+
+    Returns:
+        The shortened offsets, and their derivative (..., 2, 2) by the offset: across the segment only, beside it.
+    """
+    reach = along.norm(dim=-1, keepdim=True)
+    way = along / reach.clamp_min(1e-9)
+    slid = (offset * way).sum(-1, keepdim=True)
+    free = (slid.abs() < reach).to(offset.dtype)
+    eye = torch.eye(2, dtype=offset.dtype, device=offset.device)
+    shortened = offset - way * torch.maximum(torch.minimum(slid, reach), -reach)
+    return shortened, eye - (free * way)[..., :, None] * way[..., None, :]
 
 
 def _normalised(weight: Tensor, counts: Tensor) -> Tensor:

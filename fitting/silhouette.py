@@ -70,6 +70,8 @@ class SilhouetteSamples:
     """(B, N) position on the edge; the sample is (1 - u) * verts[a] + u * verts[b]."""
     outer: Tensor
     """(B, N) whether nothing of the mesh lies beyond the edge: the sample is on the outline."""
+    along: Tensor
+    """(B, N, 2) direction of each sample's edge on the screen, as long as the spacing of the samples, cells."""
 
 
 def silhouette_samples(pixels: Tensor, topology: EdgeTopology, count: int, cells: int) -> SilhouetteSamples:
@@ -90,10 +92,13 @@ def silhouette_samples(pixels: Tensor, topology: EdgeTopology, count: int, cells
     covered = coverage(ax, ay, bx, by, chain, pose, px.shape[1], cells)
     if len(edge) == 0:  # every face is seen edge-on, or lies in a single point
         nothing = edge.new_zeros((px.shape[1], count))
-        return SilhouetteSamples(nothing, nothing, nothing.to(px.dtype), nothing.bool())
-    pick, u, exists = _even_positions((bx - ax).hypot(by - ay), pose, px.shape[1], count)
-    outer = _is_outer(ax, ay, bx, by, chain, pick, u, covered) & exists
-    return SilhouetteSamples(a[pick], b[pick], u, outer)
+        zero = nothing.to(px.dtype)
+        return SilhouetteSamples(nothing, nothing, zero, nothing.bool(), zero[..., None].expand(-1, -1, 2))
+    length = (bx - ax).hypot(by - ay)
+    pick, u, spacing = _even_positions(length, pose, px.shape[1], count)
+    outer = _is_outer(ax, ay, bx, by, chain, pick, u, covered) & (spacing > 0)
+    along = torch.stack([bx - ax, by - ay], -1)[pick] * (spacing / length[pick].clamp_min(1e-12))[..., None]
+    return SilhouetteSamples(a[pick], b[pick], u, outer, along)
 
 
 def edge_multiplicity(px: Tensor, py: Tensor, topology: EdgeTopology) -> Tensor:
@@ -141,16 +146,22 @@ def coverage(
 
 
 def _even_positions(length: Tensor, pose: Tensor, batch: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Edge index and position on it of ``count`` evenly spaced samples per pose, and whether the pose has any edge."""
-    dtype, length = length.dtype, length.double()
-    ends = length.cumsum(0)
-    per_pose = torch.zeros(batch, dtype=torch.float64, device=length.device).index_add_(0, pose, length)
-    start = per_pose.cumsum(0) - per_pose
+    """Edge index and position on it of ``count`` evenly spaced samples per pose, and their spacing (batch, 1).
+
+    Lengths are summed pose by pose, so that no pose's samples depend on what else is in the batch. ``pose`` is sorted.
+    """
+    edges = torch.bincount(pose, minlength=batch)
+    first = edges.cumsum(0) - edges
+    local = torch.arange(len(pose), device=pose.device) - first[pose]
+    table = length.new_zeros((batch, int(edges.max())), dtype=torch.float64)
+    table[pose, local] = length.double()
+    ends = table.cumsum(1)
     offset = (torch.arange(count, dtype=torch.float64, device=length.device) + 0.5) / count
-    wanted = start[:, None] + offset * per_pose[:, None]
-    pick = torch.searchsorted(ends, wanted).clamp_max(len(ends) - 1)
-    inside = (wanted - (ends - length)[pick]) / length[pick].clamp_min(1e-12)
-    return pick, inside.clamp(0, 1).to(dtype), per_pose[:, None] > 0
+    wanted = ends[:, -1:] * offset
+    at = torch.searchsorted(ends, wanted).minimum((edges - 1).clamp_min(0)[:, None])
+    inside = (wanted - (ends - table).gather(1, at)) / table.gather(1, at).clamp_min(1e-12)
+    pick = (first[:, None] + at).clamp_max(len(length) - 1)
+    return pick, inside.clamp(0, 1).to(length.dtype), (ends[:, -1:] / count).to(length.dtype)
 
 
 def _is_outer(

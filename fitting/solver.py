@@ -1,4 +1,10 @@
-"""Batched Levenberg-Marquardt: every problem of the batch has its own damping and its own end."""
+"""Batched Levenberg-Marquardt: every problem of the batch has its own damping and its own end.
+
+Objectives with nearest neighbours and samples that are taken anew at every evaluation are rugged: their cost jumps a
+little wherever a match changes. A solver that takes only steps that lower the cost ends in the first lucky dent. So a
+step is taken as long as the cost stays below the highest of the last few (Grippo, Lampariello and Lucidi's condition),
+and the best state met is what is returned.
+"""
 
 from __future__ import annotations
 
@@ -28,18 +34,22 @@ class LMConfig:
     damping_up: float = 5.0
     """Factor after a refused step."""
     tolerance: float = 1e-3
-    """A problem ends when an accepted step lowers its cost by less than this fraction."""
+    """A problem ends when a step lowers its lowest cost by less than this fraction."""
     max_rejections: int = 4
-    """A problem ends after this many refused steps in a row."""
+    """A problem ends after this many steps in a row that do not lower its lowest cost."""
+    memory: int = 5
+    """A step is taken if its cost is below the highest of so many last ones; 1 asks every step to lower the cost."""
 
     def __post_init__(self) -> None:
         if self.iterations < 1:
             raise InputError(f"the solver needs at least one iteration, got {self.iterations}")
+        if self.memory < 1:
+            raise InputError(f"the solver needs to remember at least the last cost (memory >= 1), got {self.memory}")
 
 
 @dataclass(frozen=True)
 class LMResult(Generic[State]):
-    """States after the last accepted step of each problem."""
+    """The best state met of each problem."""
 
     state: State
     quadratic: Quadratic
@@ -59,8 +69,9 @@ def levenberg_marquardt(
 ) -> LMResult[State]:
     """Minimise a batch of independent least-squares problems.
 
-    A problem takes a step only if its cost falls; problems that have ended leave the batch, so that one that diverges
-    or converges late costs the others nothing. A non-finite cost counts as a refused step.
+    A problem takes a step only if its cost stays below the highest of its last few (:attr:`LMConfig.memory`); problems
+    that have ended leave the batch, so that one that diverges or converges late costs the others nothing. A non-finite
+    cost counts as a refused step.
 
     Args:
         state: starting state of B problems.
@@ -83,11 +94,13 @@ def levenberg_marquardt(
     if not finite.any():
         raise InputError(f"the cost of all {len(finite)} starting states is not finite: check the inputs for NaN")
     quad = replace(quad, cost=torch.where(finite, quad.cost, torch.inf))
+    best, best_quad = state, quad
+    recent = quad.cost.repeat(config.memory, 1)
     damping = torch.full_like(quad.cost, config.damping)
-    rejections = torch.zeros_like(quad.cost, dtype=torch.long)
+    vain = torch.zeros_like(quad.cost, dtype=torch.long)  # steps in a row without a new lowest cost
     active = torch.nonzero(finite).flatten()  # what starts at NaN stays there, at an infinite cost
     evaluations = len(finite)
-    for _ in range(config.iterations):
+    for count in range(config.iterations):
         if len(active) == 0:
             break
         now = _pick(quad, active)
@@ -96,18 +109,39 @@ def levenberg_marquardt(
         tried = retract(select(state, active), step)
         new = linearise(tried)
         evaluations += len(active)
-        better = torch.isfinite(new.cost) & (new.cost < now.cost)
-        taken = torch.nonzero(better).flatten()
-        where = active[taken]
-        state = merge(state, select(tried, taken), where)
-        quad = _put(quad, _pick(new, taken), where)
-        damping[active] = torch.where(
-            better, (damping[active] * config.damping_down).clamp_min(1e-7), damping[active] * config.damping_up
-        )
-        rejections[active] = torch.where(better, 0, rejections[active] + 1)
-        slow = better & (now.cost - new.cost < config.tolerance * now.cost)
-        active = active[~slow & (rejections[active] < config.max_rejections)]
-    return LMResult(state, quad, evaluations)
+        taken = torch.isfinite(new.cost) & (new.cost < recent[:, active].amax(0))
+        state, quad = _replaced(state, quad, tried, new, active, taken, select, merge)
+        recent[count % config.memory, active] = quad.cost[active]
+        damping[active] = _next_damping(damping[active], taken, new.cost < now.cost, config)
+        lowest = best_quad.cost[active]
+        better = taken & (new.cost < lowest)
+        best, best_quad = _replaced(best, best_quad, tried, new, active, better, select, merge)
+        vain[active] = torch.where(better, 0, vain[active] + 1)
+        slow = better & (lowest - new.cost < config.tolerance * lowest)
+        active = active[~slow & (vain[active] < config.max_rejections)]
+    return LMResult(best, best_quad, evaluations)
+
+
+def _next_damping(damping: Tensor, taken: Tensor, lower: Tensor, config: LMConfig) -> Tensor:
+    """Smaller after a step that lowers the cost, the same after one that is taken all the same, larger after others."""
+    kept = torch.where(taken, damping, damping * config.damping_up)
+    return torch.where(taken & lower, (damping * config.damping_down).clamp_min(1e-7), kept)
+
+
+def _replaced(
+    state: State,
+    quad: Quadratic,
+    tried: State,
+    new: Quadratic,
+    active: Tensor,
+    chosen: Tensor,
+    select: Callable[[State, Tensor], State],
+    merge: Callable[[State, State, Tensor], State],
+) -> tuple[State, Quadratic]:
+    """States and their quadratics with the chosen ones of the tried problems in place."""
+    index = torch.nonzero(chosen).flatten()
+    where = active[index]
+    return merge(state, select(tried, index), where), _put(quad, _pick(new, index), where)
 
 
 def in_chunks(

@@ -87,6 +87,7 @@ def same_outline(state: ObjectState) -> None:
     assert fast.outer.dtype == torch.bool
     assert (apart > 1e-4).float().mean() < 2e-3
     assert (fast.outer != slow.outer).float().mean() < 2e-3
+    assert ((fast.along - slow.along).norm(dim=-1) > 1e-2).float().mean() < 2e-3
     torch.testing.assert_close(fast.cells, state.view.region.project(fast.points), rtol=1e-4, atol=1e-3)
 
 

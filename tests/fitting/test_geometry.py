@@ -165,6 +165,23 @@ def test_samples_are_evenly_spaced_along_the_outline() -> None:
         on_edge = (picked.a[0] == pair[0]) & (picked.b[0] == pair[1])
         expected = (torch.arange(count, dtype=torch.float64) + 0.5) / count
         torch.testing.assert_close(picked.u[0, on_edge], expected)
+        piece = (corners[pair[1]] - corners[pair[0]]) / count  # a spacing of 1
+        torch.testing.assert_close(picked.along[0, on_edge], piece.expand(count, 2))
+
+
+def test_samples_do_not_depend_on_what_else_is_in_the_batch() -> None:
+    ball = trimesh.creation.icosphere(2)
+    topology = edge_topology(np.asarray(ball.faces))
+    R = super_fibonacci(40).float()
+    points = (torch.tensor(np.asarray(ball.vertices)).float() @ R.transpose(1, 2))[..., :2] * 9 + 16
+    points[7] = 5.0  # seen as a point: no outline
+    points[20:30] *= 1e4  # far outside of the raster, and very long
+    together = silhouette_samples(points.transpose(0, 1).contiguous(), topology, 96, 32)
+    assert not together.outer[7].any()
+    for b in (0, 6, 8, 19, 30, 39):
+        alone = silhouette_samples(points[b][:, None].contiguous(), topology, 96, 32)
+        for name in ("a", "b", "u", "outer", "along"):
+            assert torch.equal(getattr(together, name)[b], getattr(alone, name)[0]), name
 
 
 def test_inner_silhouette_edges_are_not_outer() -> None:

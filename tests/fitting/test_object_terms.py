@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -21,6 +22,7 @@ from hoirecon.fitting.object_terms import (
     ObjectInBody,
     nearest_outline,
     shrink,
+    slide_free,
 )
 from hoirecon.fitting.object_types import ObjectToFit
 from hoirecon.fitting.objective import Term
@@ -34,22 +36,23 @@ class FixedOutline(ObjectState):
 
     points_obj: Tensor
     outer: Tensor
+    along: Tensor
 
     @cached_property
     def outline(self) -> Outline:
         points = torch.einsum("bij,bnj->bni", self.scaled_rotation, self.points_obj) + self.t[:, None]
-        return Outline(points, self.view.region.project(points), self.outer)
+        return Outline(points, self.view.region.project(points), self.outer, self.along)
 
 
 def freeze(state: ObjectState, like: FixedOutline | None = None) -> FixedOutline:
     """The state with its own outline samples fixed, or with those of another."""
     frozen = FixedOutline(state.R, state.t, state.log_s, state.view)
     if like is not None:
-        frozen.__dict__.update(points_obj=like.points_obj, outer=like.outer)
+        frozen.__dict__.update(points_obj=like.points_obj, outer=like.outer, along=like.along)
         return frozen
     arm = state.outline.points - state.t[:, None]
     local = torch.einsum("bji,bnj->bni", state.R, arm) / state.log_s.exp()[:, None, None]
-    frozen.__dict__.update(points_obj=local, outer=state.outline.outer)
+    frozen.__dict__.update(points_obj=local, outer=state.outline.outer, along=state.outline.along)
     return frozen
 
 
@@ -157,6 +160,45 @@ def test_nearest_outline_skips_inner_samples() -> None:
     cells = torch.tensor([[[0.0, 0.0], [5.0, 5.0]]])
     outer = torch.tensor([[False, True]])
     assert nearest_outline(cells, outer, torch.tensor([[0.0, 0.0], [6.0, 5.0]])).tolist() == [[1, 1]]
+
+
+def test_offsets_to_a_piece_are_those_to_its_nearest_point() -> None:
+    along = torch.tensor([[3.0, 4.0]]).expand(4, 2).double()  # reaches 5 to either side
+    middle, across = torch.tensor([10.0, 20.0]).double(), torch.tensor([-0.8, 0.6]).double()
+    for where, expected in ((0.4, 2 * across), (-1.0, 2 * across), (1.5, 2 * across - 0.5 * along[0])):
+        point = middle + where * along[0] - 2 * across
+        offset, _ = slide_free((middle - point)[None], along[:1])
+        torch.testing.assert_close(offset[0], expected)
+    plain, slope = slide_free(middle[None], torch.zeros(1, 2).double())
+    torch.testing.assert_close(plain[0], middle)
+    torch.testing.assert_close(slope[0], torch.eye(2).double())
+
+
+def test_derivative_of_offsets_to_a_piece_equals_autograd() -> None:
+    generator = torch.Generator().manual_seed(5)
+    offset, along = torch.randn(2, 40, 2, generator=generator, dtype=torch.float64)
+    slope = slide_free(offset, along)[1]
+    offset.requires_grad_()
+    shortened = slide_free(offset, along)[0]
+    for row in range(2):
+        (auto,) = torch.autograd.grad(shortened[:, row].sum(), offset, retain_graph=True)
+        torch.testing.assert_close(slope[:, row], auto)
+
+
+def test_few_samples_cost_what_many_cost(problem: ObjectProblem, truth: ObjectState) -> None:
+    """Samples stand for pieces of the outline; as mere points, few of them leave gaps that cost."""
+    (term,) = (t for t in all_terms(problem) if isinstance(t, MaskOnOutline))
+    step = 0.02 * torch.randn(4, DOF, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    close = truth.select(torch.zeros(4, dtype=torch.long)).retract(step)
+    few, many = (close.seen_by(dataclasses.replace(close.view, samples=n)) for n in (128, 2048))
+
+    def cost(state: ObjectState) -> Tensor:
+        res = term.residuals(state)
+        return (res.w * res.r.square().sum(-1)).sum(1)
+
+    points = freeze(few)
+    points.__dict__["along"] = torch.zeros_like(points.along)
+    assert ((cost(few) - cost(many)).abs() < 0.5 * (cost(points) - cost(many)).abs()).all()
 
 
 def test_shrink_is_continuous_and_free_inside() -> None:

@@ -124,6 +124,58 @@ def test_cost_never_rises() -> None:
         before = after
 
 
+@dataclasses.dataclass(frozen=True)
+class Rugged(Rosenbrock):
+    """Rosenbrock whose cost jumps from cell to cell, as re-matched neighbours and samples make it do."""
+
+    def residuals(self, state: Tensor) -> Residuals:
+        res = super().residuals(state)
+        jump = torch.frac(torch.sin((state * 50).floor() @ state.new_tensor([12.9898, 78.233])) * 43758.5453).abs()
+        return Residuals(
+            torch.cat([res.r, (0.3 + jump).sqrt()[:, None, None]], 1),
+            torch.cat([res.J, torch.zeros_like(res.J[:, :1])], 1),
+            torch.ones_like(res.w[:, [0, 0, 0]]),
+        )
+
+
+def test_lucky_dents_of_a_rugged_cost_do_not_end_the_descent() -> None:
+    start = torch.rand(64, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) - 2
+    strict, remembering = (
+        solve([Rugged()], start, LMConfig(iterations=25, tolerance=0, memory=memory)) for memory in (1, 5)
+    )
+    assert remembering.quadratic.cost.mean() < 0.8 * strict.quadratic.cost.mean()
+    left, stuck = ((found.state - 1).norm(dim=1).median() for found in (remembering, strict))
+    assert left < 0.5 * stuck
+
+
+def test_the_best_state_met_is_returned_not_the_last() -> None:
+    start = torch.rand(16, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64) - 2
+    met: list[Tensor] = []
+
+    def watched(x: Tensor) -> Quadratic:
+        found = linearise([Rugged()], x)
+        met.append(found.cost)
+        return found
+
+    found = levenberg_marquardt(
+        start,
+        watched,
+        lambda x, step: x + step,
+        lambda x, index: x[index],
+        lambda x, part, index: x.index_copy(0, index, part),
+        LMConfig(20, tolerance=-1.0, max_rejections=21),
+    )
+    costs = torch.stack(met)
+    torch.testing.assert_close(found.quadratic.cost, costs.amin(0), rtol=0, atol=0)
+    assert (costs[-1] > costs.amin(0)).any()
+    torch.testing.assert_close(linearise([Rugged()], found.state).cost, found.quadratic.cost, rtol=0, atol=0)
+
+
+def test_nothing_remembered_is_an_error() -> None:
+    with pytest.raises(InputError, match="memory >= 1"):
+        LMConfig(memory=0)
+
+
 def test_reported_quadratic_belongs_to_the_reported_state() -> None:
     start = torch.randn(8, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     found = solve([Rosenbrock()], start, LMConfig(iterations=6))
