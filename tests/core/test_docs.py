@@ -23,6 +23,12 @@ def test_conventions(code: str) -> None:
     exec(compile(code, "docs/conventions.md", "exec"), {})
 
 
+@pytest.mark.parametrize("code", _snippets("soft-silhouettes.md"), ids=["renderer"])
+def test_silhouette_page(code: str) -> None:
+    assert "assert" in code
+    exec(compile(code, "docs/soft-silhouettes.md", "exec"), {})
+
+
 @pytest.mark.parametrize("page", ["README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])
 def test_links_in_pages_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
