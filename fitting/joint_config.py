@@ -67,15 +67,15 @@ class JointConfig:
     first_choice: float = 8.0
     """Another hypothesis replaces the first one (the first stage's choice) only if it is better by this energy: on 56
     tuning scenes .48 instead of .41 are then under 2.5 cm."""
-    ambiguous_odds: float = 0.65
+    ambiguous_odds: float = 0.25
     """Odds of the runners-up, the sum of exp(-gap / :attr:`ambiguous_temperature`), from which the result is
-    ``ambiguous``: on 60 noisy tuning scenes that catches 6 of 7 failures and alarms in a quarter of the others."""
-    ambiguous_temperature: float = 8.0
+    ``ambiguous``: on 60 noisy tuning scenes that catches 4 of 5 failures and alarms in a quarter of the others."""
+    ambiguous_temperature: float = 4.0
     """Energy gap in squared sigmas that makes a runner-up e times less likely; 2 if the noise were as modelled."""
-    covariance_scale: float = 0.7
+    covariance_scale: float = 0.35
     """Factor on the curvature's covariance: with it, and the spread of hypotheses, the median normalised squared error
-    per degree of freedom is about .85 at the closed world's level L1; at L2, where contact errs by whole patches, it is
-    about 3: there the covariance is too small."""
+    per degree of freedom of 37 tuning scenes is about .9 at the closed world's level L1. At L2, where contact errs by
+    whole patches, it is about 3 (the covariance is too small), with exact evidence below .5 (too large)."""
     spread_temperature: float = 4.0
     """Energy gap in squared sigmas by which a hypothesis counts e times less in the spread of the covariance."""
 
