@@ -52,8 +52,8 @@ def fit_objects(
 ) -> list[ObjectFit]:
     """Find rotation, translation and scale of every object, given the posed body, visible masks and contact.
 
-    Objects are fitted one after another; the earlier ones stay where they are and hide the later ones (they are not
-    yet moved together, and objects do not push each other apart).
+    Objects are fitted one after another; the earlier ones stay where they are and hide the later ones.
+    :func:`~hoirecon.fitting.joint_fit.fit` moves them together afterwards.
 
     Args:
         observation: masks (``object_masks[i]`` belongs to ``objects[i]``), occluders and camera.
