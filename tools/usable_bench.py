@@ -55,9 +55,9 @@ def hausdorff(a: Mesh, b: Mesh) -> tuple[float, float, float]:
     return float(found[0].max()), float(found[1].max()), float(np.concatenate(found).mean())
 
 
-def bench_shell(count: int) -> None:
+def bench_shell(count: int, first: int) -> None:
     entries = list_objects()
-    chosen = [entries[i] for i in np.linspace(0, len(entries) - 1, count).astype(int)]
+    chosen = [entries[i] for i in np.linspace(0, len(entries) - 1, count).astype(int)][first:]
     rows: dict[str, list[tuple[float, ...]]] = {kind: [] for kind in KINDS}
     for entry in chosen:
         mesh = load_object(entry.id).mesh
@@ -117,14 +117,13 @@ def bench_symmetry() -> None:
     print("more than stated:", "; ".join(extra))
 
 
-def bench_up() -> None:
+def bench_up(count: int) -> None:
     """Each mesh as filed, and turned by one of 24 rotations; its own mesh is not among those it is laid over."""
     rows: list[tuple[float, ...]] = []
     rng = np.random.default_rng(0)
-    for i, entry in enumerate(list_objects()):
-        turn = right_angle_turns()[rng.integers(24)]
-        if i % 3 == 0:
-            continue
+    unseen = [entry for i, entry in enumerate(list_objects()) if i % 3]
+    for i in np.unique(np.linspace(0, len(unseen) - 1, count).astype(int)):
+        entry, turn = unseen[i], right_angle_turns()[rng.integers(24)]
         obj = load_object(entry.id)
         siblings = len(list_objects(entry.category)) > 1
         standing = obj.category.group in ("furniture", "vehicles")
@@ -175,17 +174,18 @@ def fit_up() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("shell", "symmetry", "up"))
-    parser.add_argument("--count", type=int, default=40, help="meshes to damage")
+    parser.add_argument("--count", type=int, default=40, help="meshes to damage, or to turn")
+    parser.add_argument("--first", type=int, default=0, help="leave out so many of those meshes")
     parser.add_argument("--fit", action="store_true", help="fit the weights of the up axis instead")
     options = parser.parse_args()
     if options.what == "shell":
-        bench_shell(options.count)
+        bench_shell(options.count, options.first)
     elif options.what == "symmetry":
         bench_symmetry()
     elif options.fit:
         fit_up()
     else:
-        bench_up()
+        bench_up(options.count)
 
 
 if __name__ == "__main__":

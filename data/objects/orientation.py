@@ -21,7 +21,7 @@ from hoirecon.mesh import Mesh
 
 POINTS = 600
 """Points of a surface that are compared."""
-FEATURE_WEIGHTS = (0.55, -0.60, 0.28, 0.77, 1.33, 0.73, -0.17, 0.41)
+FEATURE_WEIGHTS = (0.77, -0.77, 0.42, 0.78, 1.34, 0.41, -0.08, 0.47)
 """Of `upright_features`, in log-odds: fitted by `tools/usable_bench.py up --fit` to every third mesh of the library."""
 
 
