@@ -39,9 +39,7 @@ DEPENDENCIES = (
     Dependency("viser", "viser", "viewer", "live view, report page"),
     Dependency("segment_anything", "segment-anything", "sam", "masks with a user's checkpoint, InteractVLM's MV-Loc"),
     Dependency("pytorch3d", "easypytorch3d", "softras", "differentiable rasteriser"),
-    Dependency(
-        "warp", "warp-lang", "warp", "object fits three times faster on a CPU, soft rasteriser"
-    ),
+    Dependency("warp", "warp-lang", "warp", "object fits three times faster on a CPU, soft rasteriser"),
     Dependency("transformers", "transformers", "vlm", "contact by InteractVLM, boxes by name"),
     Dependency("sentencepiece", "sentencepiece", "vlm", "InteractVLM's vocabulary"),
     Dependency("safetensors", "safetensors", "vlm", "weights without pickle"),
