@@ -1,11 +1,14 @@
 """A term of one's own in one function: a thing stands beside a person, and we know how high.
 
-Call it with nothing: python examples/06_own_term.py
+Usage: python examples/06_own_term.py [OUT]
 Without contact the size alone tells how far a thing is. Here one more thing is known, the height of what it stands on,
 and three lines tell the fit. The derivative is found by automatic differentiation.
 """
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,8 +19,8 @@ from hoirecon.data.closedworld import load_scene, observe_scene
 from hoirecon.fitting import JointConfig, JointView, ObjectToFit, PersonToFit, fit, own_term
 
 
-def main() -> None:
-    """Fit one scene of the closed world without and with the term."""
+def main(out: Path) -> None:
+    """Fit one scene of the closed world without and with the term; write the object with it in camera coordinates."""
     scene = load_scene(13)  # nobody touches the object
     given = observe_scene(scene, "L2", seed=0)
     corners = torch.tensor(given.mesh.verts - (given.mesh.verts.min(0) + given.mesh.verts.max(0)) / 2).float()
@@ -38,7 +41,9 @@ def main() -> None:
         print(
             f"{len(terms)} own terms: the {given.category} is {100 * off:.0f} cm off; known terms: {list(found.terms)}"
         )
+    out.mkdir(parents=True, exist_ok=True)
+    given.mesh.with_verts(found.best.poses[0].apply(given.mesh.verts)).to_trimesh().export(out / "object.obj")
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "out/own_term"))
