@@ -206,7 +206,7 @@ def test_the_sample_from_the_command_line(tmp_path: Path, capsys: pytest.Capture
     weights.save_pretrained(tmp_path / "weights")
     code = cli.run(
         ["reconstruct", str(tmp_path / "astronaut.png"), "--object", "helmet/full_face", "--object-box",
-         ",".join(f"{v:g}" for v in SAMPLE_BOX), "--contact-weights", str(tmp_path / "weights"), "--rotations", "16",
+         ",".join(f"{v:g}" for v in SAMPLE_BOX), "--contact-weights", str(tmp_path / "weights"), "--hypotheses", "16",
          "--quiet", "--out", str(tmp_path / "out")]
     )  # fmt: skip
     printed = capsys.readouterr().out
