@@ -6,8 +6,7 @@ checkpoints of yours. What either gives is a :class:`~hoirecon.contact_map.Conta
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hoirecon.contact.protocols import ContactEstimate as ContactEstimate
 from hoirecon.contact.protocols import ContactEstimator as ContactEstimator
@@ -15,6 +14,7 @@ from hoirecon.contact.protocols import ContactObject as ContactObject
 from hoirecon.contact.protocols import PartPair as PartPair
 from hoirecon.contact.results import ImageContact as ImageContact
 from hoirecon.contact.results import JointContact as JointContact
+from hoirecon.lazy import lazy_names
 
 if TYPE_CHECKING:
     from hoirecon.contact.estimator import EstimatorConfig as EstimatorConfig
@@ -53,7 +53,4 @@ _LAZY = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _LAZY)

@@ -127,6 +127,23 @@ def _merge_body(state: BodyState, part: BodyState, index: Tensor) -> BodyState:
     return BodyState(*(a.index_copy(0, index, b) for a, b in pairs))
 
 
+def turn_and_shift_rows(free: FreeParams, joints: Sequence[int], turns: Tensor, shift: Tensor) -> Tensor:
+    """(B, M + 1, 3, D) Jacobian of residuals that speak of M joints and the translation, by one body's free parameters.
+
+    Args:
+        free: what of the body is free; columns of other joints stay zero.
+        joints: the M joints, all of them free.
+        turns: (B, M, 3, 3) derivative of each joint's residual by its own turn.
+        shift: (3, 3) derivative of the last residual by the translation.
+    """
+    J = turns.new_zeros(len(turns), len(joints) + 1, 3, free.size)
+    for m, joint in enumerate(joints):
+        J[:, m, :, free.joint_columns(joint)] = turns[:, m]
+    if free.transl:
+        J[:, -1, :, free.transl_columns] = shift
+    return J
+
+
 def limit_step(step: Tensor, layout: Layout, turn: float = 0.4, shift: float = 0.15) -> Tensor:
     """Shorten steps (B, D): no object farther than its models hold, no joint by more than ``turn`` radians, no body by
     more than ``shift`` metres."""

@@ -20,6 +20,7 @@ from hoirecon.fitting.body_terms import BodyView
 from hoirecon.fitting.ground import GroundSupport as GroundSupport
 from hoirecon.fitting.joint_contact import Contact as Contact
 from hoirecon.fitting.joint_contact import take
+from hoirecon.fitting.joint_state import turn_and_shift_rows
 from hoirecon.fitting.joint_time import SamePose as SamePose
 from hoirecon.fitting.joint_time import SteadyPose as SteadyPose
 from hoirecon.fitting.joint_view import JointView
@@ -102,7 +103,7 @@ class BodyInObject:
         """(B, K, 1) depths beyond the tolerance of the points that are inside, K the most of any hypothesis."""
         pose, layout = view.state.objects[self.obj], view.state.layout
         skin = view.surfaces[self.body][0]
-        local = (skin - pose.t[:, None]) @ (pose.R * (-pose.log_s).exp()[:, None, None])
+        local = pose.to_object(skin)
         row, index, distance, slope = deep_points(self.grid, local, pose.log_s.exp(), self.tolerance)
         normal = (pose.R[row] @ slope[..., None])[..., 0] / self.sigma
         own = pose_rows(normal[:, None, None], (skin[row, index] - pose.t[row])[:, None])[:, 0, 0]
@@ -171,7 +172,7 @@ class ObjectInObject:
         state, layout = view.state, view.state.layout
         first, pose = state.objects[self.points_of], state.objects[self.inside_of]
         placed = first.place(self.points)
-        local = (placed - pose.t[:, None]) @ (pose.R * (-pose.log_s).exp()[:, None, None])
+        local = pose.to_object(placed)
         row, index, distance, slope = deep_points(self.grid, local, pose.log_s.exp(), self.tolerance)
         normal, at = (pose.R[row] @ slope[..., None])[..., 0] / self.sigma, placed[row, index]
         theirs = pose_rows(normal[:, None, None], (at - pose.t[row])[:, None])[:, 0, 0]
@@ -247,11 +248,7 @@ class PoseAnchor:
         unit = (usual if self.degrees is None else torch.full_like(usual, np.deg2rad(self.degrees))).to(turned)[:, None]
         moved = (body.transl - self.at.transl)[:, None] / turned.new_tensor(self.transl_sigma)
         r = torch.cat([turned / unit, moved], 1)
-        J = r.new_zeros(*r.shape, free.size)
-        slopes = rotvec_jacobian(turned) / unit[..., None]
-        for m, joint in enumerate(joints):
-            J[:, m, :, free.joint_columns(joint)] = slopes[:, m]
-        if free.transl:
-            J[:, -1, :, free.transl_columns] = torch.diag(1 / r.new_tensor(self.transl_sigma))
+        shift = torch.diag(1 / r.new_tensor(self.transl_sigma))
+        J = turn_and_shift_rows(free, joints, rotvec_jacobian(turned) / unit[..., None], shift)
         w = torch.ones_like(r[..., 0])
         return Residuals(r, layout.widen(J, layout.of_body(self.index)), w, 1.0, "ratio")

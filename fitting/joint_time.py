@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hoirecon.data.body.state import rotvec_jacobian
+from hoirecon.fitting.joint_state import turn_and_shift_rows
 from hoirecon.fitting.joint_view import JointView
 from hoirecon.fitting.objective import Residuals
 
@@ -65,13 +66,10 @@ class SteadyPose:
         phi: Tensor = roma.rotmat_to_rotvec(a.rotations[:, joints].mT @ b.rotations[:, joints])
         r = torch.cat([phi / self.turn_sigma, (b.transl - a.transl)[:, None] / self.shift_sigma], 1)
         total = r.new_zeros(*r.shape, layout.size)
+        eye = torch.eye(3, dtype=r.dtype, device=r.device)
         slopes = ((-1.0, rotvec_jacobian(-phi), free[0], self.first), (1.0, rotvec_jacobian(phi), free[1], self.second))
         for sign, slope, own, index in slopes:
-            J = r.new_zeros(*r.shape, own.size)
-            for m, joint in enumerate(joints):
-                J[:, m, :, own.joint_columns(joint)] = sign * slope[:, m] / self.turn_sigma
-            if own.transl:
-                J[:, -1, :, own.transl_columns] = sign * torch.eye(3, dtype=r.dtype, device=r.device) / self.shift_sigma
+            J = turn_and_shift_rows(own, joints, sign * slope / self.turn_sigma, sign * eye / self.shift_sigma)
             total = total + layout.widen(J, layout.of_body(index))
         return Residuals(r, total, torch.ones_like(r[..., 0]), 1.0, "ratio")
 
@@ -143,15 +141,9 @@ class EvenPose:
             -rotvec_jacobian(phi[0]) - rotvec_jacobian(-phi[1]),
             rotvec_jacobian(phi[1]),
         )
-        total = r.new_zeros(*r.shape, layout.size)
+        total, eye = r.new_zeros(*r.shape, layout.size), torch.eye(3, dtype=r.dtype, device=r.device)
         for index, own, turn, shift in zip(blocks, free, turns, (1.0, -2.0, 1.0), strict=True):
-            J = r.new_zeros(*r.shape, own.size)
-            for m, joint in enumerate(joints):
-                J[:, m, :, own.joint_columns(joint)] = turn[:, m] / self.turn_sigma
-            if own.transl:
-                J[:, -1, :, own.transl_columns] = (
-                    shift / self.shift_sigma * torch.eye(3, dtype=r.dtype, device=r.device)
-                )
+            J = turn_and_shift_rows(own, joints, turn / self.turn_sigma, shift / self.shift_sigma * eye)
             total = total + layout.widen(J, layout.of_body(index))
         return Residuals(r, total, torch.ones_like(r[..., 0]), 1.0, "ratio")
 

@@ -1,8 +1,8 @@
 """The search for one object's pose: from all rotations at once, then round the best poses, one energy ranking them all.
 
 Stages: coarse steps from every start, the worse half dropped on the way; the best distinct ones annealed; fewer of them
-finished with narrow robust scales; then kicks: the best poses turned, flipped and resized, and finished again. The
-contour has many shallow minima, so that kicks find what even four times as many starts do not.
+finished with narrow robust scales; then kicks: the best poses turned, flipped and resized, and finished again, because
+the contour has many shallow minima.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def search(problem: ObjectProblem, rotations: Tensor, config: FitConfig) -> Foun
     iou = visible_iou(state)
     energy = ranking_energy(quad, iou, config)
     order = torch.argsort(energy, stable=True)
-    return Found(state.select(order), _rows(quad, order), energy[order], iou[order], run.evaluations)
+    return Found(state.select(order), quad.select(order), energy[order], iou[order], run.evaluations)
 
 
 def start_rotations(obj: ObjectToFit, config: FitConfig) -> Tensor:
@@ -137,7 +137,7 @@ class Search:
         new = [_flipped(best, axis) for axis in range(3)] if number == 0 and kicks.flips else []
         new += [_kicked(best, kicks.turn, kicks.growth, generator) for _ in range(kicks.each)]
         moved, new_quad = self.finish(_joined(new), kicks.keep, kicks.iterations)
-        return _joined([state.seen_by(moved.view), moved]), _stacked(quad, new_quad)
+        return _joined([state.seen_by(moved.view), moved]), Quadratic.joined([quad, new_quad])
 
     def refine(
         self, state: ObjectState, stage: StageConfig, iterations: int | None = None
@@ -205,14 +205,3 @@ def _flipped(state: ObjectState, axis: int) -> ObjectState:
 def _joined(states: list[ObjectState]) -> ObjectState:
     R, t, log_s = (torch.cat([getattr(s, name) for s in states]) for name in ("R", "t", "log_s"))
     return ObjectState(R, t, log_s, states[0].view)
-
-
-def _rows(quad: Quadratic, index: Tensor) -> Quadratic:
-    terms = {name: cost[index] for name, cost in quad.terms.items()}
-    return Quadratic(quad.cost[index], quad.gradient[index], quad.hessian[index], terms)
-
-
-def _stacked(a: Quadratic, b: Quadratic) -> Quadratic:
-    terms = {name: torch.cat([cost, b.terms[name]]) for name, cost in a.terms.items()}
-    cost, gradient, hessian = (torch.cat([getattr(q, n) for q in (a, b)]) for n in ("cost", "gradient", "hessian"))
-    return Quadratic(cost, gradient, hessian, terms)

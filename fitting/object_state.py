@@ -89,7 +89,7 @@ class ObjectState:
         return points_obj @ self.scaled_rotation.transpose(1, 2) + self.t[:, None]
 
     def to_object(self, points_cam: Tensor) -> Tensor:
-        """(B, N, 3) points (N, 3) of the camera frame in the object frame, at the mesh's own size."""
+        """(B, N, 3) points (N, 3) or (B, N, 3) of the camera frame in the object frame, at the mesh's own size."""
         inverse = self.R * (-self.log_s).exp()[:, None, None]
         return (points_cam - self.t[:, None]) @ inverse
 

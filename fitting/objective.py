@@ -80,6 +80,28 @@ class Quadratic:
     terms: dict[str, Tensor]
     """(B,) weighted cost of each term."""
 
+    def select(self, index: Tensor) -> Quadratic:
+        """Those of the problems (K,)."""
+        terms = {name: cost[index] for name, cost in self.terms.items()}
+        return Quadratic(self.cost[index], self.gradient[index], self.hessian[index], terms)
+
+    def merge(self, part: Quadratic, index: Tensor) -> Quadratic:
+        """These with the problems at ``index`` (K,) replaced."""
+        return Quadratic(
+            self.cost.index_copy(0, index, part.cost),
+            self.gradient.index_copy(0, index, part.gradient),
+            self.hessian.index_copy(0, index, part.hessian),
+            {name: cost.index_copy(0, index, part.terms[name]) for name, cost in self.terms.items()},
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Quadratic]) -> Quadratic:
+        """The problems of several batches, one after the other."""
+        cost, gradient, hessian = (
+            torch.cat([getattr(p, name) for p in parts]) for name in ("cost", "gradient", "hessian")
+        )
+        return cls(cost, gradient, hessian, {n: torch.cat([p.terms[n] for p in parts]) for n in parts[0].terms})
+
 
 def gmof(squared: Tensor, scale: float | None) -> tuple[Tensor, Tensor]:
     """Geman-McClure cost and its weight for iteratively re-weighted least squares.

@@ -76,20 +76,9 @@ def distance_grid(
     margin: float = 0.02,
     outside: Literal["exact", "rough"] = "exact",
 ) -> DistanceGrid:
-    """Build the grid of one mesh (float32, CPU).
+    """The grid of one mesh as tensors (float32, CPU).
 
-    Args:
-        mesh: any triangle mesh; holes and overlapping parts are bridged by a vote over six directions.
-        low: (3,) lower corner of the box, metres; None takes the mesh's box and the margin.
-        high: (3,) upper corner, likewise.
-        nodes: nodes along the longest side; shorter sides get at least a third of that, so that thin parts stay closed.
-        margin: room around the mesh, metres.
-        outside: ``rough`` computes exact distances only in cells that reach inside, about ten times faster for a body
-            in a large box; elsewhere they may be too long by a cell. Enough for terms that ask how deep a point is.
-
-    Raises:
-        MissingExtraError: open3d is not installed.
-        InputError: fewer than 8 nodes, or an empty box.
+    Arguments and errors are those of :func:`~hoirecon.data.objects.signed_distance.signed_grid`, which builds it.
     """
     grid = signed_grid(mesh, low, high, nodes, margin, outside)
     return DistanceGrid(*(torch.as_tensor(v, dtype=torch.float32) for v in (grid.values, grid.low, grid.spacing)))

@@ -103,7 +103,7 @@ def levenberg_marquardt(
     for count in range(config.iterations):
         if len(active) == 0:
             break
-        now = _pick(quad, active)
+        now = quad.select(active)
         step = damped_step(now, damping[active])
         step = step if limit_step is None else limit_step(step)
         tried = retract(select(state, active), step)
@@ -141,7 +141,7 @@ def _replaced(
     """States and their quadratics with the chosen ones of the tried problems in place."""
     index = torch.nonzero(chosen).flatten()
     where = active[index]
-    return merge(state, select(tried, index), where), _put(quad, _pick(new, index), where)
+    return merge(state, select(tried, index), where), quad.merge(new.select(index), where)
 
 
 def in_chunks(
@@ -158,12 +158,7 @@ def in_chunks(
             return linearise(state)
         starts = range(0, count, chunk)
         parts = [linearise(select(state, torch.arange(s, min(s + chunk, count)))) for s in starts]
-        return Quadratic(
-            torch.cat([p.cost for p in parts]),
-            torch.cat([p.gradient for p in parts]),
-            torch.cat([p.hessian for p in parts]),
-            {name: torch.cat([p.terms[name] for p in parts]) for name in parts[0].terms},
-        )
+        return Quadratic.joined(parts)
 
     return chunked
 
@@ -182,18 +177,3 @@ def damped_step(quad: Quadratic, damping: Tensor) -> Tensor:
     step = -torch.cholesky_solve(g[..., None], factor)[..., 0]
     step = torch.where((info == 0)[:, None] & torch.isfinite(step), step, torch.zeros_like(step))
     return step.to(quad.gradient.dtype)
-
-
-def _pick(quad: Quadratic, index: Tensor) -> Quadratic:
-    return Quadratic(
-        quad.cost[index], quad.gradient[index], quad.hessian[index], {k: v[index] for k, v in quad.terms.items()}
-    )
-
-
-def _put(quad: Quadratic, part: Quadratic, index: Tensor) -> Quadratic:
-    return Quadratic(
-        quad.cost.index_copy(0, index, part.cost),
-        quad.gradient.index_copy(0, index, part.gradient),
-        quad.hessian.index_copy(0, index, part.hessian),
-        {k: v.index_copy(0, index, part.terms[k]) for k, v in quad.terms.items()},
-    )

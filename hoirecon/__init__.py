@@ -13,8 +13,9 @@ Those who compose use the packages that the one-call door is made of, in the ord
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hoirecon.lazy import lazy_names
 
 if TYPE_CHECKING:
     from hoirecon.body_params import BodyParams as BodyParams
@@ -56,10 +57,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module 'hoirecon' has no attribute '{name}'")
+__getattr__ = lazy_names(__name__, _PUBLIC)
 
 
 def __dir__() -> list[str]:

@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hoirecon.contact.checkpoints.open import Loaded, kind_of, open_checkpoint
+from hoirecon.lazy import lazy_names
 
 if TYPE_CHECKING:
     from hoirecon.contact.checkpoints.convert import convert_released
@@ -16,13 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Loaded", "convert_released", "kind_of", "open_checkpoint", "save_network", "verify"]
 
-_LAZY = {"convert_released": "convert", "save_network": "native", "verify": "native"}
+_LAZY = {
+    "convert_released": "hoirecon.contact.checkpoints.convert",
+    "save_network": "hoirecon.contact.checkpoints.native",
+    "verify": "hoirecon.contact.checkpoints.native",
+}
 
-
-def __getattr__(name: str) -> Any:
-    """What needs torch is imported when it is first asked for."""
-    if name not in _LAZY:
-        raise AttributeError(f"{__name__} has no '{name}'")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+__getattr__ = lazy_names(__name__, _LAZY)  # what needs torch is imported when it is first asked for

@@ -68,10 +68,10 @@ SILHOUETTE_WEIGHT = 30.0
 
 
 def fit_hoirecon(problem: Problem) -> Prediction:
-    """Our joint fit from scratch with its default settings.
+    """Our joint fit from scratch, with its default settings but for how well the body is known.
 
-    It is told, as any method may be, what the levels state of the body at L2: hands and feet are known to 2 cm, and the
-    person's mask to some pixels, as nobody wears clothes here.
+    It is told, as any method may be, what the levels state of the body at L2: hands and feet are known to 2 cm, joints
+    to 5 degrees, and the person's mask to some pixels, as nobody wears clothes here.
     """
     from hoirecon.fitting import JointConfig, ObjectToFit, PersonToFit, fit
 

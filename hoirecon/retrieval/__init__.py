@@ -7,8 +7,9 @@ All encoders are behind the protocols of ``protocols``, so that one ``index`` se
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hoirecon.lazy import lazy_names
 
 if TYPE_CHECKING:
     from hoirecon.retrieval.checkpoints.folders import LoadedPointEncoder as LoadedPointEncoder
@@ -79,10 +80,7 @@ _PUBLIC = {
 __all__ = sorted(_PUBLIC)
 
 
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module 'hoirecon.retrieval' has no attribute '{name}'")
+__getattr__ = lazy_names(__name__, _PUBLIC)
 
 
 def __dir__() -> list[str]:

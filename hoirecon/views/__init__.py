@@ -18,8 +18,9 @@ imported before it is used.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hoirecon.lazy import lazy_names
 
 if TYPE_CHECKING:
     from hoirecon.views.contact import contact_picture as contact_picture
@@ -51,10 +52,7 @@ _PUBLIC = {
 __all__ = sorted(_PUBLIC)
 
 
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module 'hoirecon.views' has no attribute '{name}'")
+__getattr__ = lazy_names(__name__, _PUBLIC)
 
 
 def __dir__() -> list[str]:
