@@ -111,8 +111,8 @@ class FitConfig:
     """Weight of the logarithm of the curvature's determinant when hypotheses are ranked (Laplace's evidence has 1)."""
     ambiguous_odds: float = 1.0
     """Odds of the runners-up, the sum of exp(-gap / :attr:`ambiguous_temperature`), from which the result is
-    ``ambiguous``. On tuning scenes (``bench closedworld --level L2 --methods hoirecon-object --seeds 0:60``) that catches
-    1 of 6 failures and alarms in a fifth of the others: little; the joint fit's flag tells more."""
+    ``ambiguous``. On tuning scenes (``bench closedworld --level L2 --methods hoirecon-object --seeds 0:60``) that
+    catches 1 of 6 failures and alarms in a fifth of the others: little; the joint fit's flag tells more."""
     ambiguous_temperature: float = 8.0
     """Energy gap in squared sigmas that makes a runner-up e times less likely; 2 if the noise were as modelled."""
     ambiguous_distance: float = 0.05

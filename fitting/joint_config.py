@@ -69,14 +69,14 @@ class JointConfig:
     tuning scenes .48 instead of .41 are then under 2.5 cm."""
     ambiguous_odds: float = 0.25
     """Odds of the runners-up, the sum of exp(-gap / :attr:`ambiguous_temperature`), from which the result is
-    ``ambiguous``. On tuning scenes (``bench closedworld --level L2 --methods hoirecon --seeds 0:60``) that catches 4 of 5
-    failures and alarms in a quarter of the others; on reporting scenes 7 of 11, and in a seventh."""
+    ``ambiguous``. On tuning scenes (``bench closedworld --level L2 --methods hoirecon --seeds 0:60``) that catches 4 of
+    5 failures and alarms in a quarter of the others; on reporting scenes 7 of 11, and in a seventh."""
     ambiguous_temperature: float = 4.0
     """Energy gap in squared sigmas that makes a runner-up e times less likely; 2 if the noise were as modelled."""
     covariance_scale: float = 0.35
     """Factor on the curvature's covariance: with it, and the spread of hypotheses, the median normalised squared error
-    per degree of freedom of 60 tuning scenes is .95 at the closed world's level L1 (reporting scenes: 1.6). At L2, where
-    contact errs by whole patches, it is 3.0 (the covariance is too small), with exact evidence below .5 (too large)."""
+    per degree of freedom of 60 tuning scenes is .95 at the closed world's level L1 (reporting scenes: 1.6). It is 3.0
+    at L2, where contact errs by whole patches (the covariance is too small), and below .5 with exact evidence."""
     spread_temperature: float = 4.0
     """Energy gap in squared sigmas by which a hypothesis counts e times less in the spread of the covariance."""
 
