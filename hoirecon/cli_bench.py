@@ -80,7 +80,7 @@ class BenchClosedWorld:
 
     def run(self) -> int:
         """Carry the command out."""
-        from hoirecon.evaluation.bench import run_bench
+        from hoirecon.evaluation.closedworld.bench import run_bench
         from hoirecon.files import write_json
 
         found = run_bench(
@@ -129,7 +129,7 @@ class BenchClosedWorldPage:
 
     def run(self) -> int:
         """Carry the command out."""
-        from hoirecon.evaluation.results_page import PageConfig, make_page
+        from hoirecon.evaluation.closedworld.results_page import PageConfig, make_page
 
         config = PageConfig(
             tuple(parse_seeds(self.seeds)),
@@ -161,7 +161,7 @@ class BenchFitSpeed:
 
     def run(self) -> int:
         """Carry the command out."""
-        from hoirecon.evaluation.fit_speed import run_fit_speed, speed_text
+        from hoirecon.evaluation.closedworld.fit_speed import run_fit_speed, speed_text
 
         def tell(text: str) -> None:
             print(text, file=sys.stderr, flush=True)

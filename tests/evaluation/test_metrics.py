@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from hoirecon.data.objects import Symmetry
 from hoirecon.errors import InputError
+from hoirecon.evaluation.closedworld.overlap import drawn_masks, overlap
 from hoirecon.evaluation.metrics import (
     adds_cm,
     chamfer_cm,
@@ -18,7 +19,6 @@ from hoirecon.evaluation.metrics import (
     share_below,
     surface_samples,
 )
-from hoirecon.evaluation.overlap import drawn_masks, overlap
 from hoirecon.mesh import Mesh
 
 

@@ -11,9 +11,9 @@ import pytest
 from hoirecon.data.closedworld import ClosedWorldScene, NoiseLevel, make_scene, observe_scene
 from hoirecon.data.closedworld.landmarks import true_landmarks
 from hoirecon.errors import InputError
-from hoirecon.evaluation.bench import landmark_places, run_bench, score
-from hoirecon.evaluation.methods import Prediction
-from hoirecon.evaluation.summary import MEDIANS, summary
+from hoirecon.evaluation.closedworld.bench import landmark_places, run_bench, score
+from hoirecon.evaluation.closedworld.methods import Prediction
+from hoirecon.evaluation.closedworld.summary import MEDIANS, summary
 from hoirecon.pose import ObjectPose
 
 pytest.importorskip("open3d")

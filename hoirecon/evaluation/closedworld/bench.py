@@ -27,12 +27,12 @@ from hoirecon.data.closedworld import (
     split_of_seed,
 )
 from hoirecon.errors import InputError
-from hoirecon.evaluation.certainty import pose_error
-from hoirecon.evaluation.methods import METHODS as METHODS
-from hoirecon.evaluation.methods import ORACLES, Prediction, Problem, method_of
+from hoirecon.evaluation.closedworld.certainty import pose_error
+from hoirecon.evaluation.closedworld.methods import METHODS as METHODS
+from hoirecon.evaluation.closedworld.methods import ORACLES, Prediction, Problem, method_of
+from hoirecon.evaluation.closedworld.overlap import drawn_masks, overlap
+from hoirecon.evaluation.closedworld.summary import WORST, summary
 from hoirecon.evaluation.metrics import adds_cm, chamfer_cm, contact_scores, iou, rotation_error_deg, surface_samples
-from hoirecon.evaluation.overlap import drawn_masks, overlap
-from hoirecon.evaluation.summary import WORST, summary
 from hoirecon.files import read_json, write_json
 from hoirecon.pose import ObjectPose
 

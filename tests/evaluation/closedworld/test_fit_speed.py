@@ -13,9 +13,17 @@ from hoirecon.errors import InputError
 pytest.importorskip("open3d")
 pytest.importorskip("warp")
 
-from hoirecon.evaluation import fit_speed
-from hoirecon.evaluation.fit_speed import TARGETS, Trace, best_rate, near_truth, run_fit_speed, speed_scene, speed_text
-from hoirecon.evaluation.speed_curves import SpeedScene, cpu_seconds, with_faces, with_objects, with_width
+from hoirecon.evaluation.closedworld import fit_speed
+from hoirecon.evaluation.closedworld.fit_speed import (
+    TARGETS,
+    Trace,
+    best_rate,
+    near_truth,
+    run_fit_speed,
+    speed_scene,
+    speed_text,
+)
+from hoirecon.evaluation.closedworld.speed_curves import SpeedScene, cpu_seconds, with_faces, with_objects, with_width
 from hoirecon.fitting import FitConfig
 from hoirecon.fitting.object_problem import prepare
 from hoirecon.fitting.objective import linearise

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from hoirecon.data.closedworld import load_scene, observe_scene, split_of_seed
 from hoirecon.errors import InputError
-from hoirecon.evaluation.speed_curves import CURVES, SpeedScene, cpu_seconds
+from hoirecon.evaluation.closedworld.speed_curves import CURVES, SpeedScene, cpu_seconds
 from hoirecon.fitting import FitConfig, LMConfig, ObjectToFit, fit_objects, levenberg_marquardt, linearise
 from hoirecon.fitting.baselines import baseline_problem
 from hoirecon.fitting.baselines import interactvlm_style as interactvlm

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from hoirecon.errors import require
-from hoirecon.evaluation.targets import JOINT, PEERS, SCRATCH, dig
+from hoirecon.evaluation.closedworld.targets import JOINT, PEERS, SCRATCH, dig
 from hoirecon.files import atomic_file
 
 EXTRA = "plots"

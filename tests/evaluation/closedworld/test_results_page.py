@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from hoirecon.errors import InputError
-from hoirecon.evaluation import results_page
-from hoirecon.evaluation.page_text import caption, flags_of, markdown_table, seconds
-from hoirecon.evaluation.plots import styles
-from hoirecon.evaluation.results_page import PageConfig, check_speed, choose, dense, make_page
-from hoirecon.evaluation.summary import WORST, summary
-from hoirecon.evaluation.targets import Verdict, judge
+from hoirecon.evaluation.closedworld import results_page
+from hoirecon.evaluation.closedworld.page_text import caption, flags_of, markdown_table, seconds
+from hoirecon.evaluation.closedworld.plots import styles
+from hoirecon.evaluation.closedworld.results_page import PageConfig, check_speed, choose, dense, make_page
+from hoirecon.evaluation.closedworld.summary import WORST, summary
+from hoirecon.evaluation.closedworld.targets import Verdict, judge
 
 pytest.importorskip("open3d")
 pytest.importorskip("matplotlib")
@@ -74,7 +74,7 @@ def test_a_second_page_is_made_from_the_kept_results_and_is_the_same(page: Path,
     root = page.parent.parent
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOIRECON_HOME", str(root / "home"))
-        patch.setattr("hoirecon.evaluation.bench.run_sample", None)  # nothing may run again
+        patch.setattr("hoirecon.evaluation.closedworld.bench.run_sample", None)  # nothing may run again
         config = PageConfig((0, 3), ("icp", "nothing", "procrustes"), ("L0", "L2"), worst=1, typical=1)
         again = make_page(config, tmp_path / "results", root / "rows", root / "speed.json")
     for file in page.parent.iterdir():

@@ -16,9 +16,9 @@ import numpy as np
 import hoirecon
 from hoirecon.data.closedworld import LEVELS, VERSION, load_scene, observe_scene
 from hoirecon.errors import InputError
-from hoirecon.evaluation.bench import Row, run_bench
-from hoirecon.evaluation.methods import method_of
-from hoirecon.evaluation.page_text import (
+from hoirecon.evaluation.closedworld.bench import Row, run_bench
+from hoirecon.evaluation.closedworld.methods import method_of
+from hoirecon.evaluation.closedworld.page_text import (
     LEVEL_SAYS,
     calibration_table,
     caption,
@@ -30,8 +30,8 @@ from hoirecon.evaluation.page_text import (
     speed_table,
     targets_table,
 )
-from hoirecon.evaluation.plots import check_installed, cost_plot, distribution_plot, ladder_plot, time_plot
-from hoirecon.evaluation.targets import Verdict, judge
+from hoirecon.evaluation.closedworld.plots import check_installed, cost_plot, distribution_plot, ladder_plot, time_plot
+from hoirecon.evaluation.closedworld.targets import Verdict, judge
 from hoirecon.files import atomic_folder, check_replaceable, read_json
 
 MARKER = "results.json"
@@ -186,7 +186,7 @@ def _draw_scenes(folder: Path, config: PageConfig, rows: Sequence[Row]) -> list[
     """Write the pictures; give each kind's file names with their rows."""
     from PIL import Image
 
-    from hoirecon.evaluation.pictures import scene_picture
+    from hoirecon.evaluation.closedworld.pictures import scene_picture
 
     shown = []
     for kind, chosen in choose(rows, config.worst, config.typical).items():

@@ -11,7 +11,7 @@ from scipy.stats import chi2, kstest
 from hoirecon.arrays import FloatArray
 from hoirecon.data.objects import Symmetry
 from hoirecon.errors import InputError
-from hoirecon.evaluation.certainty import check_covariance, nearest_rotation, pose_error
+from hoirecon.evaluation.closedworld.certainty import check_covariance, nearest_rotation, pose_error
 from hoirecon.evaluation.metrics import rotation_error_deg
 from hoirecon.fitting.object_state import ObjectState
 from hoirecon.pose import ObjectPose

@@ -12,10 +12,10 @@ import pytest
 from hoirecon.cli_bench import parse_seeds, table
 from hoirecon.data.closedworld import load_scene, observe_scene
 from hoirecon.errors import InputError
-from hoirecon.evaluation import bench, methods
-from hoirecon.evaluation.bench import run_bench
-from hoirecon.evaluation.methods import METHODS, ORACLES, Prediction, Problem
-from hoirecon.evaluation.summary import WORST, summary
+from hoirecon.evaluation.closedworld import bench, methods
+from hoirecon.evaluation.closedworld.bench import run_bench
+from hoirecon.evaluation.closedworld.methods import METHODS, ORACLES, Prediction, Problem
+from hoirecon.evaluation.closedworld.summary import WORST, summary
 from hoirecon.pose import ObjectPose
 
 pytest.importorskip("open3d")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hoirecon.evaluation.targets import HEAVY, Verdict, count, dig, figure_name, more_is_better, quartiles
+from hoirecon.evaluation.closedworld.targets import HEAVY, Verdict, count, dig, figure_name, more_is_better, quartiles
 
 NOT_MEASURED = "not measured"
 FEW = 5
