@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hoirecon.errors import InputError, require
+from hoirecon.tensor_files import plain_tensors, read_tensor_table
 
 MAX_CHECKPOINT_BYTES = 4 << 30
 """Largest checkpoint that is opened (ViT-H has 2.6 GB)."""
@@ -139,26 +140,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: missing, too large, or not plain tensors.
     """
-    import torch
-
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"the checkpoint {path} does not exist: give the path of a Segment Anything checkpoint")
-    if path.stat().st_size > MAX_CHECKPOINT_BYTES:
-        raise InputError(
-            f"the checkpoint {path} has {path.stat().st_size >> 20} MB, more than any Segment Anything model"
-        )
-    try:
-        if path.suffix == ".safetensors":
-            state: Any = require("safetensors.torch", extra="sam").load_file(str(path))
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as err:  # torch raises many kinds on files that are damaged or hold code
-        first = str(err).strip().splitlines()[:1]
-        raise InputError(f"the checkpoint {path} is not a file of plain tensors ({''.join(first)[:120]})") from err
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise InputError(f"the checkpoint {path} holds no table of tensors: give the original Segment Anything file")
-    return state
+    path, what = Path(path), "a Segment Anything checkpoint"
+    return plain_tensors(read_tensor_table(path, MAX_CHECKPOINT_BYTES, what, "sam"), path, what)
 
 
 def build_sam(state: Mapping[str, Any], name: str | Path = "checkpoint") -> Any:

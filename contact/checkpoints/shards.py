@@ -6,7 +6,6 @@ open at a time, and mapped, not read, so that only the tensor in hand takes memo
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,11 +18,10 @@ from torch import Tensor
 
 from hoirecon.errors import InputError, require
 from hoirecon.files import read_json
+from hoirecon.tensor_files import damaged, plain_tensors, read_torch_table
 
 STEMS = ("model.safetensors", "pytorch_model.bin")
 """Names of a single file; the first that is there counts. Shards' index: the same with ``.index.json``."""
-_ASKED = re.compile(r"GLOBAL ([\w.]+)|unrecognized function <[\w\- ]*?([\w.]+)>")
-"""How torch names what a pickle asked for."""
 _SHARD = re.compile(r"(?P<stem>model|pytorch_model)-(?P<i>\d{5})-of-(?P<n>\d{5})\.(?P<kind>safetensors|bin)")
 
 
@@ -172,7 +170,7 @@ class _SafeShard:
         try:
             read: Tensor = self._handle.get_tensor(key)
         except _damage() as err:
-            raise _damaged(self._path, err) from err
+            raise damaged(self._path, err) from err
         return read
 
     def _info(self, key: str) -> TensorInfo:
@@ -203,7 +201,7 @@ def _open_safetensors(path: Path) -> Iterator[_SafeShard]:
     try:
         handle = safetensors.safe_open(path, framework="pt", device="cpu")
     except _damage() as err:
-        raise _damaged(path, err) from err
+        raise damaged(path, err) from err
     with handle:
         yield _SafeShard(path, handle)
 
@@ -213,10 +211,9 @@ class _PickledShard:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._state = _load_pickled(path)
+        what = "the model"
+        self._state = plain_tensors(read_torch_table(path, what), path, what)
         for key, value in self._state.items():
-            if not isinstance(key, str) or not isinstance(value, Tensor) or value.layout is not torch.strided:
-                raise InputError(f"{path}: '{key}' is no plain tensor: give the folder of a model as it was published")
             if value.dtype not in SAFE_NAMES:
                 raise InputError(f"{path}: '{key}' has values of type {value.dtype}, expected plain numbers")
 
@@ -227,43 +224,8 @@ class _PickledShard:
         return self._state[key].detach()
 
 
-def _load_pickled(path: Path) -> dict[str, Tensor]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
-    except pickle.UnpicklingError as err:
-        raise InputError(
-            f"{path} holds more than tensors, perhaps code{_asked_for(err)}; none of it was executed: do not load it "
-            "with other programs either, and ask its author for a safetensors file"
-        ) from err
-    except _damage() as err:
-        raise _damaged(path, err) from err
-    if not isinstance(state, dict):
-        raise InputError(f"{path} holds a {type(state).__name__}, expected a table of tensors by name")
-    return state
-
-
-def _asked_for(err: Exception) -> str:
-    """What the file wanted to be called, if torch says so; the rest of its text is on torch's own settings."""
-    match = _ASKED.search(str(err))
-    return f" (it asks for '{(match[1] or match[2])[:100].rstrip('.')}')" if match else ""
-
-
-def _is_zip(path: Path) -> bool:
-    """Whether torch can map it; files of torch before 1.6 cannot be."""
-    with path.open("rb") as handle:
-        return handle.read(2) == b"PK"
-
-
 def _damage() -> tuple[type[Exception], ...]:
     """What torch and safetensors raise on damaged bytes."""
     from safetensors import SafetensorError
 
     return (SafetensorError, RuntimeError, OSError, EOFError, ValueError, TypeError, LookupError, AttributeError)
-
-
-def _damaged(path: Path, err: Exception) -> InputError:
-    return InputError(f"{path} is damaged or cut short ({_first(err)}): fetch it again")
-
-
-def _first(err: Exception) -> str:
-    return "".join(str(err).strip().splitlines()[:1])[:160]

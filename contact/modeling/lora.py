@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from hoirecon.contact.modeling.network import InteractVLMNetwork
 from hoirecon.errors import InputError, require
 from hoirecon.files import atomic_folder, read_json
+from hoirecon.tensor_files import plain_tensors, read_tensor_table
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 """Files of an adapter's folder, as ``peft`` writes them."""
@@ -187,13 +188,5 @@ def _read_settings(path: Path) -> LoraSettings:
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: save the adapter with safetensors (pickled ones are not opened)")
-    if path.stat().st_size > MAX_ADAPTER_BYTES:
-        raise InputError(f"{path} has {path.stat().st_size >> 20} MB, more than any adapter of InteractVLM")
-    safetensors = require("safetensors.torch", extra="vlm")
-    try:
-        state: dict[str, Tensor] = safetensors.load_file(str(path))
-    except Exception as err:  # safetensors raises many kinds on damaged files
-        raise InputError(f"{path} is not a whole safetensors file ({str(err)[:120]})") from err
-    return state
+    what = "an adapter of InteractVLM saved with safetensors (pickled ones are not opened)"
+    return plain_tensors(read_tensor_table(path, MAX_ADAPTER_BYTES, what, "vlm"), path, what)

@@ -237,7 +237,7 @@ def test_nan_sparse_and_non_tensors_are_refused(tmp_path: Path) -> None:
 def test_missing_and_huge_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"holds no model\.pt or model\.safetensors"):
         load_point_encoder(tmp_path)
-    with pytest.raises(InputError, match="do not exist"):
+    with pytest.raises(InputError, match="does not exist"):
         load_point_encoder(tmp_path / "model.pt")
     torch.save(state_of(TINY), tmp_path / "model.pt")
     monkeypatch.setattr(tensor_files, "MAX_BYTES", 10)

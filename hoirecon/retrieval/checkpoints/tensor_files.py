@@ -1,8 +1,7 @@
-"""Tables of tensors in files, safetensors or torch's: nothing in a file is executed, its size is looked at first."""
+"""An encoder's tensors out of the wrappings that published files have."""
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hoirecon.errors import InputError, require
+from hoirecon.errors import InputError
+from hoirecon.tensor_files import plain_tensors, read_tensor_table
 
 MAX_BYTES = 2 << 30
 """Largest file that is opened (the largest released one, with its optimiser's state, has 0.39 GB)."""
@@ -43,14 +43,7 @@ def read_table(path: Path) -> dict[str, Any]:
         InputError: missing, too large, damaged, or holds code.
         MissingExtraError: a safetensors file, and the package is not installed.
     """
-    if not path.is_file():
-        raise InputError(f"the weights {path} do not exist: give the file, or the folder that holds it")
-    if path.stat().st_size > MAX_BYTES:
-        raise InputError(
-            f"{path} has {path.stat().st_size >> 20} MB, more than the limit of {MAX_BYTES >> 20} MB: it is no "
-            "point-cloud encoder"
-        )
-    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    return read_tensor_table(path, MAX_BYTES, "a point-cloud encoder's file", "retrieval", numpy_numbers=True)
 
 
 def unwrapped(table: Mapping[Any, Any], path: Path) -> dict[str, Any]:
@@ -70,59 +63,8 @@ def unwrapped(table: Mapping[Any, Any], path: Path) -> dict[str, Any]:
 
 
 def _checked(table: dict[str, Any], path: Path) -> dict[str, Tensor]:
-    for key, value in table.items():
-        if not isinstance(value, Tensor) or value.layout is not torch.strided or value.is_complex():
-            raise InputError(f"{path}: '{key[:100]}' is no plain tensor: give an encoder's file as it was published")
+    tensors = plain_tensors(table, path, "an encoder's file")
+    for key, value in tensors.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise InputError(f"{path}: '{key[:100]}' holds NaN or infinity: fetch the file again")
-    return table
-
-
-def _read_safetensors(path: Path) -> dict[str, Any]:
-    safetensors = require("safetensors.torch", extra="retrieval")
-    try:
-        table: dict[str, Any] = safetensors.load_file(str(path))
-    except Exception as err:  # safetensors raises many kinds on damaged bytes
-        raise _damaged(path, err) from err
-    return table
-
-
-class _Skipped:
-    """Stands for numpy's numbers in a trainer's records (the best accuracy and such), which are not needed."""
-
-    def __init__(self, *args: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-def _skipped() -> list[Any]:
-    names = ["numpy.dtype"]
-    names += [f"numpy.{core}.multiarray.scalar" for core in ("core", "_core")]
-    names += [f"numpy.dtypes.{kind}DType" for kind in ("Float64", "Float32", "Int64", "Int32", "Bool")]
-    return [(_Skipped, name) for name in names]
-
-
-def _read_torch(path: Path) -> dict[str, Any]:
-    with path.open("rb") as handle:
-        mapped = handle.read(2) == b"PK"  # files of torch before 1.6 cannot be mapped
-    try:
-        with torch.serialization.safe_globals(_skipped()):
-            # Mapped: an optimiser's state, two thirds of the largest file, is then never read.
-            table = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except pickle.UnpicklingError as err:
-        raise InputError(
-            f"{path} holds more than tensors and numbers, perhaps code; none of it was executed: do not load it with "
-            "other programs either, and fetch the published file again"
-        ) from err
-    except Exception as err:  # torch raises many kinds on damaged bytes
-        raise _damaged(path, err) from err
-    if not isinstance(table, dict):
-        raise InputError(f"{path} holds a {type(table).__name__}, expected a table of tensors by name")
-    return table
-
-
-def _damaged(path: Path, err: Exception) -> InputError:
-    first = "".join(str(err).strip().splitlines()[:1])[:160]
-    return InputError(f"{path} is damaged or cut short ({first}): fetch it again")
+    return tensors

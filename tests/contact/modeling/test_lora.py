@@ -181,7 +181,7 @@ def test_a_missing_a_foreign_and_a_damaged_file_are_refused(folder: Path) -> Non
     with pytest.raises(InputError, match=r"zzz\.weight"):
         load_adapter(tiny_network(), folder)
     (folder / ADAPTER_WEIGHTS).write_bytes(b"\x80\x04not safetensors")
-    with pytest.raises(InputError, match="not a whole safetensors file"):
+    with pytest.raises(InputError, match="damaged"):
         load_adapter(tiny_network(), folder)
     (folder / ADAPTER_WEIGHTS).unlink()
     with pytest.raises(InputError, match="pickled ones are not opened"):
