@@ -15,7 +15,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ import numpy.typing as npt
 from hoirecon.errors import InputError
 
 Array = npt.NDArray[Any]
+T = TypeVar("T")
 Allowed = Mapping[tuple[str, str], Callable[..., Any]]
 """(module, name) that a file may ask for -> the stand-in that it gets."""
 
@@ -107,7 +108,8 @@ class _JoblibArray(Stub):
 
     data: bytes  # of the whole file
     stream: io.BytesIO  # where the reading stands in it
-    array: Array | None = None
+    names: Allowed
+    array: Any = None
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, dict):
@@ -115,6 +117,9 @@ class _JoblibArray(Stub):
         kind, shape, order = resolve(state.get("dtype")), sizes(state.get("shape")), state.get("order")
         if not isinstance(kind, np.dtype):
             raise InputError("it holds a joblib array of something else than plain numbers")
+        if kind.hasobject:  # only where a caller's stand-in for dtypes lets it through: a pickle inside the pickle
+            self.array = _Unpickler(self.data, self.names, self.stream).load()
+            return
         start = self.stream.tell()
         if state.get("numpy_array_alignment_bytes") is not None:  # since joblib 1.2
             start += 1 + int.from_bytes(self.data[start : start + 1], "little")
@@ -126,10 +131,10 @@ class _JoblibArray(Stub):
         self.stream.seek(end)
         self.array = _native(flat.reshape(shape, order="F" if order == "F" else "C"))
 
-    def resolve(self) -> Array:
+    def resolve(self) -> Any:
         if self.array is None:
             raise InputError("it holds a joblib array without its numbers")
-        return self.array
+        return resolve(self.array)
 
 
 def _latin1(text: Any, encoding: Any = "latin1") -> bytes:
@@ -183,13 +188,14 @@ class _Refused(Exception):
 class _Unpickler(pickle.Unpickler):
     """pickle's own reader, with our list in place of its import of any name."""
 
-    def __init__(self, data: bytes, allowed: Allowed) -> None:
+    def __init__(self, data: bytes, allowed: Allowed, stream: io.BytesIO | None = None) -> None:
         # A BytesIO gives exactly the bytes that are asked for, so the stream stands right behind the joblib array's
         # state when that is set; a buffered file would have been read ahead.
-        stream = io.BytesIO(data)
+        stream = io.BytesIO(data) if stream is None else stream
         super().__init__(stream, encoding="latin1")
         self._allowed = allowed
-        self._joblib_array = type("JoblibArray", (_JoblibArray,), {"data": data, "stream": stream})
+        parts = {"data": data, "stream": stream, "names": allowed}
+        self._joblib_array = type("JoblibArray", (_JoblibArray,), parts)
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == _JOBLIB_ARRAY:
@@ -225,25 +231,54 @@ def read_pickle(
         InputError: missing, too large, damaged, a file that asks for a function or class outside the list (named in
             the message), or that does not hold a dictionary.
     """
-    path = Path(path)
-    try:
-        value = _Unpickler(_content(path, max_bytes), allowed).load()
+
+    def wanted(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise InputError(f"it holds a {type(value).__name__}, not a dictionary of arrays")
         if keys is None:
             return dict(_plain(value, {}))
         return {key: resolve(value[key]) for key in keys if key in value}
+
+    return unpickle(Path(path), wanted, what=what, allowed=allowed, max_bytes=max_bytes)
+
+
+def unpickle(
+    source: Path | bytes,
+    then: Callable[[Any], T],
+    *,
+    name: str = "",
+    what: str = "an array file",
+    allowed: Allowed = ALLOWED,
+    max_bytes: int = MAX_BYTES,
+) -> T:
+    """What a function of the caller makes of a pickle's value, which may still hold stand-ins.
+
+    Args:
+        source: a file (also zlib's or gzip's), or a pickle's bytes.
+        then: gets the value; an :class:`InputError` that it raises is told with the file's name.
+        name: what to call bytes in errors.
+        what: what it should be, for errors.
+        allowed: stand-ins by name.
+        max_bytes: limit of a file, as it lies and unpacked.
+
+    Raises:
+        InputError: as :func:`read_pickle`.
+    """
+    name = str(source) if isinstance(source, Path) else name
+    try:
+        data = _content(source, max_bytes) if isinstance(source, Path) else source
+        return then(_Unpickler(data, allowed).load())
     except _Refused as err:
         raise InputError(
-            f"{path} asks to load '{err}', which {what} does not need; it was not executed: do not trust this "
+            f"{name} asks to load '{err}', which {what} does not need; it was not executed: do not trust this "
             f"file, or convert it to .npz where it came from"
         ) from None
     except InputError as err:
-        raise InputError(f"{path} cannot be read: {err}") from None
+        raise InputError(f"{name} cannot be read: {err}") from None
     except (MemoryError, RecursionError) as err:
-        raise InputError(f"{path} does not unpack into {what} ({type(err).__name__})") from None
+        raise InputError(f"{name} does not unpack into {what} ({type(err).__name__})") from None
     except Exception as err:  # a damaged pickle can fail in any opcode; all mean the same to the user
-        raise InputError(f"{path} is not a readable pickle ({type(err).__name__}: {str(err)[:120]})") from None
+        raise InputError(f"{name} is not a readable pickle ({type(err).__name__}: {str(err)[:120]})") from None
 
 
 def resolve(value: Any) -> Any:
