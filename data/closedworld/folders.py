@@ -21,6 +21,8 @@ from hoirecon.data.closedworld.scene import ClosedWorldScene, Correspondences
 from hoirecon.errors import InputError
 from hoirecon.files import check_writable, read_json, write_json
 from hoirecon.mesh import Mesh
+from hoirecon.mesh_files import read_obj as read_obj
+from hoirecon.mesh_files import write_obj as write_obj
 from hoirecon.observation import Keypoints, box_of_mask
 from hoirecon.safe_io import Arrays, read_arrays, read_png, write_arrays, write_png
 
@@ -268,27 +270,3 @@ def _arrays(path: Path) -> Arrays:
     if not path.is_file():
         raise InputError(f"{path} does not exist")
     return read_arrays(path.read_bytes(), path.name)
-
-
-def write_obj(mesh: Mesh, path: Path) -> None:
-    """Write a mesh as OBJ with every digit, vertices in order."""
-    lines = [f"v {x!r} {y!r} {z!r}" for x, y, z in mesh.verts.tolist()]
-    lines += [f"f {a} {b} {c}" for a, b, c in (mesh.faces + 1).tolist()]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def read_obj(path: Path) -> Mesh:
-    """Read vertices and triangles of an OBJ.
-
-    Raises:
-        InputError: missing, or not triangles.
-    """
-    if not path.is_file():
-        raise InputError(f"{path} does not exist")
-    rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
-    try:
-        verts = [[float(x) for x in row[1:4]] for row in rows if row and row[0] == "v"]
-        faces = [[int(x.split("/")[0]) - 1 for x in row[1:]] for row in rows if row and row[0] == "f"]
-        return Mesh(np.array(verts), np.array(faces), path.stem)
-    except ValueError as err:
-        raise InputError(f"{path} is not an OBJ of triangles: {err}") from err
