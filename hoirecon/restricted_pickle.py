@@ -64,7 +64,7 @@ class _NdArray(Stub):
         if not isinstance(self.state, tuple) or len(self.state) != 5:
             raise InputError("it holds a numpy array without its numbers")
         _, shape, dtype, fortran, raw = self.state
-        return _array(raw, dtype, shape, "F" if fortran else "C")
+        return array_of_bytes(raw, dtype, shape, "F" if fortran else "C")
 
 
 class _FromBuffer(Stub):
@@ -74,7 +74,7 @@ class _FromBuffer(Stub):
         if len(self.args) != 4:
             raise InputError("it holds a numpy array without its numbers")
         raw, dtype, shape, order = self.args
-        return _array(raw, dtype, shape, "F" if order == "F" else "C")
+        return array_of_bytes(raw, dtype, shape, "F" if order == "F" else "C")
 
 
 class _Scalar(Stub):
@@ -82,7 +82,7 @@ class _Scalar(Stub):
 
     def resolve(self) -> Any:
         dtype, raw = self.args
-        return _array(raw, dtype, (), "C")[()]
+        return array_of_bytes(raw, dtype, (), "C")[()]
 
 
 class _Sparse(Stub):
@@ -336,7 +336,12 @@ def _plain(value: Any, done: dict[int, Any]) -> Any:
 _ON_THE_WAY = object()
 
 
-def _array(raw: Any, dtype: Any, shape: Any, order: Any) -> Array:
+def array_of_bytes(raw: Any, dtype: Any, shape: Any, order: Any) -> Array:
+    """An array made of bytes as pickles hold them, in the machine's byte order; sizes are checked.
+
+    Raises:
+        InputError: parts that do not fit.
+    """
     kind = resolve(dtype)
     shape = sizes(shape)
     data = raw.encode("latin1") if isinstance(raw, str) else raw

@@ -67,7 +67,7 @@ def read_png(data: bytes, name: str) -> ByteArray:
 
 
 # What zipfile, zlib, struct and numpy's header parser raise on damaged bytes.
-_DAMAGED = (
+DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -106,7 +106,7 @@ def read_arrays(data: bytes, name: str, max_bytes: int = MAX_UNPACKED_BYTES) -> 
             }
     except InputError:
         raise
-    except _DAMAGED as err:
+    except DAMAGED as err:
         raise InputError(f"{name} is damaged: {type(err).__name__}: {err}") from err
 
 
