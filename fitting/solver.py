@@ -103,10 +103,11 @@ def levenberg_marquardt(
     for count in range(config.iterations):
         if len(active) == 0:
             break
-        now = quad.select(active)
+        whole = len(active) == len(finite)
+        now = quad if whole else quad.select(active)
         step = damped_step(now, damping[active])
         step = step if limit_step is None else limit_step(step)
-        tried = retract(select(state, active), step)
+        tried = retract(state if whole else select(state, active), step)
         new = linearise(tried)
         evaluations += len(active)
         taken = torch.isfinite(new.cost) & (new.cost < recent[:, active].amax(0))
@@ -140,6 +141,10 @@ def _replaced(
 ) -> tuple[State, Quadratic]:
     """States and their quadratics with the chosen ones of the tried problems in place."""
     index = torch.nonzero(chosen).flatten()
+    if len(index) == 0:
+        return state, quad
+    if len(index) == len(quad.cost):  # all of them: nothing to copy
+        return tried, new
     where = active[index]
     return merge(state, select(tried, index), where), quad.merge(new.select(index), where)
 

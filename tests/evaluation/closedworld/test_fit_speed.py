@@ -93,7 +93,7 @@ def test_nothing_to_time_is_an_error(seeds: list[int], repeats: int) -> None:
 def test_the_table_names_every_figure_and_target() -> None:
     figure = {"median": 0.5, "q25": 0.4, "q75": 0.6, "values": [0.5]}
     told = {
-        "seeds": [0], "level": "L2", "adam_rate": 0.01, "curves": {"faces": [{"x": 500, "cpu_s": 0.3}]},
+        "seeds": [0], "level": "L2", "adam_rates": {"adam_over_lm": 0.01}, "curves": {"faces": [{"x": 500, "cpu_s": 0.3}]},
         "figures": {n: figure | {"target": t, "at_least": m} for n, (t, m) in TARGETS.items()},
     }  # fmt: skip
     text = speed_text(told)
@@ -103,7 +103,9 @@ def test_the_table_names_every_figure_and_target() -> None:
 
 
 @pytest.mark.slow
-def test_one_scene_gives_every_figure() -> None:
+def test_one_scene_gives_every_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit_speed, "RATES", (0.01,))
+    monkeypatch.setattr(fit_speed, "ADAM_STEPS", 40)  # enough for a ratio; the figure that is reported takes 250
     found = run_fit_speed([1], curves=False, repeats=1)
     assert set(found["figures"]) == set(TARGETS)
     assert all(f["median"] > 0 for f in found["figures"].values())
