@@ -93,7 +93,8 @@ def test_nothing_to_time_is_an_error(seeds: list[int], repeats: int) -> None:
 def test_the_table_names_every_figure_and_target() -> None:
     figure = {"median": 0.5, "q25": 0.4, "q75": 0.6, "values": [0.5]}
     told = {
-        "seeds": [0], "level": "L2", "adam_rates": {"adam_over_lm": 0.01}, "curves": {"faces": [{"x": 500, "cpu_s": 0.3}]},
+        "seeds": [0], "level": "L2", "adam_rates": {"adam_over_lm": 0.01},
+        "curves": {"faces": [{"x": 500, "cpu_s": 0.3}]},
         "figures": {n: figure | {"target": t, "at_least": m} for n, (t, m) in TARGETS.items()},
     }  # fmt: skip
     text = speed_text(told)
