@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -23,6 +24,9 @@ from hoirecon.retrieval.protocols import ImageQuery
 
 DEPTH_SIGMA = 0.3
 """Log-sigma of the size that a model's own depth gives a generated shape."""
+
+LIBRARY = "library:"
+"""What sources of the object library's meshes begin with; their id follows ("library:chair/plain")."""
 
 Fetched = Mesh | str | Path | UsableObject
 """What fetching a record may give; a path is read, a usable object taken as it is."""
@@ -76,7 +80,7 @@ class GivenMesh:
 
     def objects(self, query: ImageQuery, k: int = 1) -> list[UsableObject]:
         """The mesh, whatever the photograph."""
-        _check_k(k)
+        check_count(k)
         p = self.preparation
         made = usable_object(self.mesh, query.label, size=p.size, unit=self.unit, config=p.config, cache=p.cache)
         return [replace(made, licence=self.licence)]
@@ -101,39 +105,15 @@ class RetrievedObjects:
         Raises:
             InputError: nothing was found, or nothing of it can be used; the message has the first reason.
         """
-        _check_k(k)
-        hits = self.search(query, 2 * k + 3)
-        found: list[UsableObject] = []
-        reasons: list[str] = []
-        for hit in hits:
-            try:
-                found.append(self._usable(hit, query.label))
-            except InputError as err:
-                reasons.append(f"{hit.record.id}: {err}")
-            if len(found) == k:
-                break
-        if not found:
-            reason = f" ({reasons[0]})" if reasons else ""
-            raise InputError(f"no mesh for {query.label or 'the object'} was found{reason}: give a mesh or a name")
-        return [replace(found[0], notes=(*found[0].notes, *(f"not usable: {r}" for r in reasons))), *found[1:]]
+        check_count(k)
+        hits = self.search(query, looked_at(k))
+        makers = [(hit.record.id, partial(self._usable, hit, query.label)) for hit in hits]
+        return first_usable(makers, k, query.label)
 
     def _usable(self, hit: Hit, label: str | None) -> UsableObject:
-        record, p = hit.record, self.preparation
-        name = label or record.label
-        fetched = self.fetch(record) if self.fetch is not None else _from_source(record)
-        if isinstance(fetched, UsableObject):
-            made = fetched if p.size is None else replace(fetched, size=metric_size(name, p.size))
-        else:
-            made = usable_object(fetched, name, size=p.size, config=p.config, cache=p.cache)
         if self.view_rotations is not None and hit.row < len(self.view_rotations):
-            made = made.with_source_rotations(self.view_rotations[hit.row])
-        return replace(
-            made,
-            name=name or made.name,
-            source=record.source or made.source or record.id,
-            licence=record.licence or made.licence,
-            score=hit.score,
-        )
+            hit = replace(hit, rotations=self.view_rotations[hit.row][None])
+        return usable_hit(hit, label, self.fetch, self.preparation)
 
 
 @dataclass(frozen=True)
@@ -147,7 +127,7 @@ class GeneratedObjects:
 
     def objects(self, query: ImageQuery, k: int = 1) -> list[UsableObject]:
         """One object, with the pose that the model saw it in as the first guess."""
-        _check_k(k)
+        check_count(k)
         shape = self.model.generate(query)
         p = self.preparation
         size = p.size if p.size is not None else _generated_size(shape, query.label)
@@ -170,15 +150,81 @@ def _generated_size(shape: GeneratedShape, label: str | None) -> MetricSize | No
     return by_depth if by_name.evidence == "unknown" else by_name.with_other(by_depth)
 
 
+def looked_at(k: int) -> int:
+    """How many hits to ask for where ``k`` objects are wanted and some may not be usable."""
+    return 2 * k + 3
+
+
+def first_usable(
+    makers: Iterable[tuple[str, Callable[[], UsableObject]]], k: int, label: str | None
+) -> list[UsableObject]:
+    """The first ``k`` objects that can be made; one that cannot makes room for the next and is named in the notes.
+
+    Args:
+        makers: id of each object and what makes it, best first.
+        k: at most so many.
+        label: what was looked for, for the error.
+
+    Raises:
+        InputError: there is none, or none can be used; the message has the first reason.
+    """
+    found: list[UsableObject] = []
+    reasons: list[str] = []
+    for name, make in makers:
+        try:
+            found.append(make())
+        except InputError as err:
+            reasons.append(f"{name}: {err}")
+        if len(found) == k:
+            break
+    if not found:
+        reason = f" ({reasons[0]})" if reasons else ""
+        raise InputError(f"no mesh for {label or 'the object'} was found{reason}: give a mesh or a name")
+    return [replace(found[0], notes=(*found[0].notes, *(f"not usable: {r}" for r in reasons))), *found[1:]]
+
+
+def usable_hit(
+    hit: Hit, label: str | None, fetch: Callable[[ObjectRecord], Fetched] | None, preparation: Preparation
+) -> UsableObject:
+    """The object of one hit, with the hit's score, licence, source and rotations.
+
+    Args:
+        hit: what was found.
+        label: what was looked for; None takes the record's label, which then says the size.
+        fetch: brings the mesh of the record; None: its source is a path or an id of the library.
+        preparation: size, repair, cache.
+
+    Raises:
+        InputError: the mesh cannot be brought or used.
+    """
+    record, p = hit.record, preparation
+    name = label or record.label
+    fetched = fetch(record) if fetch is not None else _from_source(record)
+    if isinstance(fetched, UsableObject):
+        made = fetched if p.size is None else replace(fetched, size=metric_size(name, p.size))
+    else:
+        made = usable_object(fetched, name, size=p.size, config=p.config, cache=p.cache)
+    if hit.rotations is not None:
+        made = made.with_source_rotations(hit.rotations)
+    return replace(
+        made,
+        name=name or made.name,
+        source=record.source or made.source or record.id,
+        licence=record.licence or made.licence,
+        score=hit.score,
+    )
+
+
 def _from_source(record: ObjectRecord) -> Fetched:
     source = record.source or ""
-    if source.startswith("library:"):
-        return usable_from_library(load_object(source.removeprefix("library:")))
+    if source.startswith(LIBRARY):
+        return usable_from_library(load_object(source.removeprefix(LIBRARY)))
     if not source or "://" in source:
         raise InputError(f"its mesh lies at {source or 'no known place'}: give `fetch`, which brings meshes of records")
     return Path(source)
 
 
-def _check_k(k: int) -> None:
+def check_count(k: int) -> None:
+    """Raise :class:`InputError` unless ``k`` objects can be asked for."""
     if not isinstance(k, int | np.integer) or k < 1:
         raise InputError(f"k is {k!r}, expected a whole number of at least 1")

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from hoirecon.arrays import ByteArray
+from hoirecon.arrays import ByteArray, FloatArray
 from hoirecon.errors import InputError
 from hoirecon.retrieval.protocols import (
     EncoderId,
@@ -66,6 +66,11 @@ class ViewGalleryEncoder:
     def rows_per_shape(self) -> int:
         """One, or one for each view."""
         return 1 if self.pooling == "mean" else len(self.views)
+
+    @property
+    def row_rotations(self) -> FloatArray | None:
+        """(V, 3, 3) R_cam_source that each row of a shape was drawn with; None if views are averaged."""
+        return None if self.pooling == "mean" else self.views.rotations()
 
     def embed_shapes(self, shapes: Sequence[Shape]) -> Float32Array:
         """(S, 1 or V, dim) unit vectors of meshes, y up."""

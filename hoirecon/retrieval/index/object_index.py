@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hoirecon.arrays import FloatArray
 from hoirecon.errors import InputError
 from hoirecon.files import atomic_folder, read_json, write_json
 from hoirecon.retrieval.hashing import file_hash
@@ -38,6 +39,8 @@ class Hit:
     """Which of the object's rows was the best: the view, in a gallery of views; else 0."""
     number: int
     """Its place in the index."""
+    rotations: FloatArray | None = field(default=None, compare=False)
+    """(N, 3, 3) first guesses ``R_cam_source`` of how it is turned, best first; None where nothing is known."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,16 @@ class ObjectIndex:
         store.append(records, len(self))
         return ObjectIndex(self.encoder, rows, store, ExactSearch(rows))
 
+    def labels(self) -> list[str]:
+        """All labels of its objects, sorted."""
+        return self.records.labels()
+
+    def named(self, where: RecordFilter, k: int) -> list[Hit]:
+        """The first ``k`` objects that pass a filter, in the order of the index, without any embedding; score 1."""
+        numbers = np.flatnonzero(self.records.passing(where, len(self)))[:k]
+        pairs = zip(self.records.read(numbers), numbers.tolist(), strict=True)
+        return [Hit(record, 1.0, 0, number) for record, number in pairs]
+
     def searched_by(self, make: Callable[[EmbeddingRows], VectorSearch]) -> ObjectIndex:
         """The same index with another search over its rows, such as ``FaissSearch.build``."""
         return ObjectIndex(self.encoder, self.rows, self.records, make(self.rows))
@@ -191,10 +204,14 @@ class ObjectIndex:
         embedded = encoder.embed_queries(queries)
         return self.search(embedded, encoder.encoder_id, k, where=where, threshold=threshold)
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, also: Mapping[str, Any] | None = None) -> Path:
         """Write the index as a folder, whole or not at all; an earlier save there is replaced.
 
         A faster search is not written: it is made again from the rows (see ``searched_by``), or saved by itself.
+
+        Args:
+            folder: where.
+            also: plain values by the name of the JSON file that they are written to, beside the index.
 
         Raises:
             InputError: the folder cannot be written, or holds something else.
@@ -203,6 +220,8 @@ class ObjectIndex:
             np.save(out / ROWS, np.ascontiguousarray(self.rows.values), allow_pickle=False)
             np.save(out / NORMS, self.rows.inverse_norms, allow_pickle=False)
             self.records.save(out / RECORDS)
+            for name, value in (also or {}).items():
+                write_json(out / name, value)
             write_json(out / MANIFEST, self._manifest(out))
         return Path(folder)
 
