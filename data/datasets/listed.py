@@ -1,74 +1,197 @@
-"""What readers of datasets share: samples by index, findings, a fingerprint."""
+"""A dataset as a list of ids and a function that reads one sample, and the checks that every reader makes."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from hoirecon.data.datasets.folder_checks import Finding, Findings, fingerprint
+import numpy as np
+
+from hoirecon.arrays import FloatArray, as_floats
+from hoirecon.data.datasets.folder_checks import Finding, MissingFile, fingerprint
 from hoirecon.data.datasets.samples import Sample
+from hoirecon.data.datasets.topologies import STAND_IN, topology_of_size
+from hoirecon.errors import InputError, TopologyError
+from hoirecon.mesh import Mesh
+from hoirecon.mesh_files import read_obj
+from hoirecon.pose import ObjectPose
+
+LONGEST_OBJECT_M = 10.0
+"""An object whose longest side has more of them is not in metres."""
+FARTHEST_M = 1000.0
+"""A translation with more of them is not in metres: lenses of the field's files go to a few dozen."""
 
 
-@dataclass
-class ListedDataset(ABC):
-    """Base of the readers: a list of samples that are made when they are asked for."""
+@dataclass(frozen=True, eq=False)
+class ListedDataset:
+    """A :class:`~hoirecon.data.datasets.samples.Dataset` made of ids and a function."""
 
-    root: Path
-    """Folder of the user's copy."""
+    name: str
+    version: str
     split: str
-    name: str = ""
-    version: str = ""
-    """Of the format that was read."""
-    licence: str = ""
+    licence: str
+    ids: tuple[str, ...]
+    """Ids of the samples, in the dataset's order."""
+    read: Callable[[int], Sample]
+    """Reads the sample of a place in the list."""
+    root: Path
+    label_files: tuple[Path, ...]
+    """Files that the fingerprint is made of."""
     stand_in: bool = False
-    """True if the labels are on a free stand-in body."""
     problems: tuple[Finding, ...] = ()
-    """What was missing or wrong when the dataset was opened, the worst first."""
-    label_files: tuple[Path, ...] = field(default=(), repr=False)
-    """Files whose names, sizes and contents make the fingerprint."""
-    options: str = ""
-    """Options of the reader that change what it gives, as text, for the fingerprint."""
+    """What lies in the folder but is no sample, e.g. frames without a registration: counted, never silent."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.ids)) < len(self.ids):
+            twice = sorted({i for i in self.ids if self.ids.count(i) > 1})[:3]
+            raise InputError(f"{self.root}: ids stand twice: {', '.join(twice)}: this copy is damaged or merged")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self.read(k) for k in range(len(self.ids)))
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.read(range(len(self.ids))[index])
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of what was read (:func:`hoirecon.data.datasets.folder_checks.fingerprint`)."""
-        return fingerprint(self.root, self.label_files, f"{self.name} {self.version} {self.split} {self.options}")
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """How many samples."""
-
-    @abstractmethod
-    def __getitem__(self, index: int) -> Sample:
-        """One sample; IndexError behind the last."""
-
-    def __iter__(self) -> Iterator[Sample]:
-        """All samples, in the dataset's order."""
-        return (self[index] for index in range(len(self)))
+        """Hash of the label files' names, sizes and contents, and of the ids."""
+        return fingerprint(self.root, self.label_files, "\0".join((self.version, self.split, *self.ids)))
 
 
-def unique_ids(ids: Sequence[str], found: Findings, path: str | Path) -> list[str]:
-    """The ids; a second sample of the same name gets ``#2`` behind it and a finding, so that none is lost."""
-    seen: dict[str, int] = {}
-    unique, twice = [], []
-    for name in ids:
-        seen[name] = seen.get(name, 0) + 1
-        if seen[name] > 1:
-            twice.append(name)
-        unique.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
-    advice = "check that the copy is not two versions in one; the later ones are called name#2"
-    found.about("error", path, twice, "have an id that another one has", advice)
-    return unique
+def body_topology(count: int, stand_in: bool, where: str) -> str:
+    """Name of the body with so many vertices; in a folder of stand-ins any mesh may be one.
 
-
-def words(name: str) -> str:
-    """An object's name with spaces, as questions ask for it.
-
-    Example:
-        >>> words("dining_table")
-        'dining table'
+    Raises:
+        TopologyError: no body of the field has that many.
     """
-    return name.replace("_", " ").strip()
+    if stand_in:
+        return f"{STAND_IN}{count}"
+    try:
+        return topology_of_size(count)
+    except TopologyError as err:
+        raise TopologyError(f"{where}: {err}: is it a copy of this dataset?") from None
+
+
+# --------------------------------------------------------------------------------------------------------------- checks
+def need(held: Any, keys: Collection[str], where: str) -> Mapping[str, Any]:
+    """A dictionary that has the keys.
+
+    Raises:
+        InputError: not a dictionary; keys that are missing, named with those that are there.
+    """
+    if not isinstance(held, Mapping):
+        raise InputError(f"{where} holds a {type(held).__name__}, expected a dictionary with {', '.join(keys)}")
+    missing = [key for key in keys if key not in held]
+    if missing:
+        there = ", ".join(str(k) for k in list(held)[:12]) or "nothing"
+        raise InputError(f"{where} lacks {', '.join(missing)}; it has {there}: is this another version of the data?")
+    return held
+
+
+def rotation(value: Any, where: str) -> FloatArray:
+    """(3, 3) rotation; what is wrong with others is said.
+
+    Raises:
+        InputError: left-handed, scaled, or not orthogonal.
+    """
+    R = as_floats(value, (3, 3), f"the rotation of {where}")
+    det = float(np.linalg.det(R))
+    if det < 0:
+        raise InputError(f"the rotation of {where} is left-handed (det {det:.4f}): it mirrors; negate one of its axes")
+    if not np.allclose(R @ R.T, np.eye(3), atol=1e-4):
+        raise InputError(f"the rotation of {where} is none (det {det:.4f}, R R^T is not 1): keep the scale apart")
+    return R
+
+
+def rotation_of_vector(value: Any, where: str) -> FloatArray:
+    """(3, 3) rotation of a rotation vector (axis times angle, radians)."""
+    from scipy.spatial.transform import Rotation
+
+    vector = as_floats(np.ravel(np.asarray(value, dtype=np.float64)), (3,), f"the rotation vector of {where}")
+    found: FloatArray = Rotation.from_rotvec(vector).as_matrix()
+    return found
+
+
+def translation(value: Any, where: str) -> FloatArray:
+    """(3,) metres, given as (3,) or (1, 3).
+
+    Raises:
+        InputError: not three numbers, NaN, or so far away that it cannot be metres.
+    """
+    t = as_floats(np.ravel(np.asarray(value)), (3,), f"the translation of {where}")
+    if np.abs(t).max() > FARTHEST_M:
+        raise InputError(f"the translation of {where} is {np.round(t, 1).tolist()}: in millimetres? give metres")
+    return t
+
+
+def in_metres(mesh: Mesh, where: str) -> Mesh:
+    """The mesh, if its size can be that of a thing or person in metres.
+
+    Raises:
+        InputError: longer than 10 m: a copy in millimetres.
+    """
+    longest = float(mesh.extents.max())
+    if longest > LONGEST_OBJECT_M:
+        raise InputError(f"{where} is {longest:.4g} long, expected metres: in millimetres? multiply by 0.001")
+    return mesh
+
+
+def read_mesh_file(path: Path) -> Mesh:
+    """An OBJ or PLY in metres with its vertices in the file's own order.
+
+    Raises:
+        InputError: missing, damaged, or longer than 10 m.
+    """
+    if path.suffix.lower() == ".obj":
+        return in_metres(read_obj(path), str(path))
+    from hoirecon.data.objects.prepare import read_triangles
+
+    if not path.is_file():
+        raise MissingFile(f"{path} does not exist")
+    verts, faces = read_triangles(path)
+    return in_metres(Mesh(verts, faces, path.stem), str(path))
+
+
+def first_file(*paths: Path) -> Path | None:
+    """The first of the paths that is a file, or None."""
+    return next((path for path in paths if path.is_file()), None)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture, from its head alone.
+
+    Raises:
+        InputError: missing or not a picture.
+    """
+    from PIL import Image
+
+    if not path.is_file():
+        raise InputError(f"{path} does not exist")
+    try:
+        with Image.open(path) as picture:
+            return picture.width, picture.height
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as err:
+        raise InputError(f"{path} is not a readable picture: {err}") from err
+
+
+def moved(pose: ObjectPose, R: FloatArray, t: FloatArray) -> ObjectPose:
+    """The pose in another frame: ``x_new = R x_old + t``."""
+    return ObjectPose(R @ pose.R, R @ pose.t + t, pose.s)
+
+
+def rigid_between(points: FloatArray, placed: FloatArray) -> tuple[ObjectPose, float]:
+    """Pose that takes points (N, 3) onto their placed copies, in closed form, and the largest distance left, metres.
+
+    Source: Kabsch, "A solution for the best rotation to relate two sets of vectors", 1976.
+    """
+    a, b = points.mean(0), placed.mean(0)
+    u, _, vt = np.linalg.svd((placed - b).T @ (points - a))
+    R = u @ np.diag([1.0, 1.0, float(np.sign(np.linalg.det(u @ vt)))]) @ vt
+    pose = ObjectPose(R, b - R @ a)
+    return pose, float(np.linalg.norm(pose.apply(points) - placed, axis=1).max())

@@ -1,0 +1,284 @@
+"""The packing of the RHOBIN challenges (CVPR workshops 2023 to 2025): BEHAVE, InterCap and IMHD in two pickles.
+
+``ref/ref.pkl``::
+
+    {"annotations": {id: {pose (156), betas (10), trans (3), obj_rot (3, 3), obj_trans (3),
+                          meta: (dataset, gender, object)}},
+     "templates": {object: {verts (V, 3), faces (F, 3), symmetries}}}
+
+``res/results.pkl``::
+
+    {id: {pose, betas, trans | joints (24, 3) | vertices (6890, 3);  obj_rot, obj_trans;  hum_pts, obj_pts (6000, 3)}}
+
+Of videos each array has one more axis in front, a row per frame; each frame is then a sample ``<id>/<frame>``.
+
+**Frame.** That of the file (the evaluation aligns, so it does not matter there): ``x = obj_rot @ verts + obj_trans``,
+metres, the template as it stands in the file.
+
+Reading executes nothing: the unpickler answers numpy's own types and nothing else. Written files hold numpy arrays and
+dictionaries only, under the names that numpy 1 and 2 both know, as the challenge's server needs them.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hoirecon.arrays import FloatArray, as_floats
+from hoirecon.data.datasets.folder_checks import Findings, MissingFile, first_existing
+from hoirecon.data.datasets.listed import (
+    ListedDataset,
+    body_topology,
+    first_file,
+    in_metres,
+    need,
+    rotation,
+    translation,
+)
+from hoirecon.data.datasets.object_arrays import read_objects
+from hoirecon.data.datasets.predictions import Prediction
+from hoirecon.data.datasets.samples import Question, ReconstructionTruth, Sample
+from hoirecon.data.datasets.stand_in import is_stand_in_folder
+from hoirecon.errors import InputError
+from hoirecon.files import atomic_file
+from hoirecon.mesh import Mesh
+from hoirecon.pose import ObjectPose
+
+LICENCE = "RHOBIN: under the terms of BEHAVE, InterCap and IMHD, non-commercial research only"
+PARAMS = {"pose": 156, "betas": 10, "trans": 3}
+MAX_PICKLE_BYTES = 4 << 30
+_SHAPES: Mapping[str, tuple[int | str, ...]] = {
+    "pose": (156,), "betas": ("B",), "trans": (3,), "joints": ("J", 3), "vertices": ("V", 3), "obj_rot": (3, 3),
+    "obj_trans": (3,), "hum_pts": ("N", 3), "obj_pts": ("N", 3),
+}  # fmt: skip
+"""What a result may hold, of one image."""
+
+
+def open_rhobin(root: str | Path, split: str = "test", images: str | Path = "") -> ListedDataset:
+    """Read a reference file.
+
+    Args:
+        root: folder of ``ref/ref.pkl`` or ``ref.pkl``.
+        split: ``test``; the reference is of one set.
+        images: folder of the set's pictures, ``<id>.jpg`` or ``.png``; empty: ``<split>/images`` below the root.
+
+    Raises:
+        InputError: no such file, a file that asks for code, an object without template.
+    """
+    root = Path(root)
+    path = first_existing(root, "ref/ref.pkl", "ref.pkl")
+    if path is None:
+        raise MissingFile(f"{root} has no ref/ref.pkl: unpack the challenge's reference archive there")
+    held = read_objects(path, "a RHOBIN reference", MAX_PICKLE_BYTES)
+    held = need(held, ("annotations", "templates"), str(path))
+    rows = {str(id): need(row, (*PARAMS, "obj_rot", "obj_trans", "meta"), f"{path.name}, '{id}'")
+            for id, row in need(held["annotations"], (), f"annotations of {path}").items()}  # fmt: skip
+    templates = {
+        str(name): _template(row, f"template '{name}' of {path.name}") for name, row in held["templates"].items()
+    }
+    found = Findings(root)
+    unknown = [id for id, row in rows.items() if _meta(row, id)[2] not in templates]
+    if unknown:
+        raise InputError(f"{path.name}: {len(unknown)} ids name objects without a template ({unknown[0]}, ...)")
+    entries = [(id, frame) for id, row in rows.items() for frame in _frames(row)]
+    folder = Path(images) if str(images) else root / split / "images"
+    reader = _Reader(rows, templates, folder)
+    return ListedDataset(
+        name="rhobin",
+        version="ref.pkl",
+        split=split,
+        licence=LICENCE,
+        ids=tuple(id if frame is None else f"{id}/{frame:05d}" for id, frame in entries),
+        read=lambda k: reader.sample(*entries[k]),
+        root=root,
+        label_files=(path,),
+        stand_in=is_stand_in_folder(path.parent),
+        problems=found.tuple(),
+    )
+
+
+@dataclass(frozen=True)
+class _Template:
+    mesh: Mesh
+    symmetries: FloatArray
+    """(S, 3, 3) or (S, 4, 4), as the file has them."""
+
+
+def _template(row: Any, where: str) -> _Template:
+    row = need(row, ("verts", "faces"), where)
+    mesh = in_metres(Mesh(row["verts"], row["faces"], where.split("'")[1]), where)
+    symmetries = row.get("symmetries")
+    if symmetries is None or np.size(symmetries) == 0:
+        return _Template(mesh, np.eye(3)[None])
+    return _Template(mesh, np.asarray(symmetries, dtype=np.float64))
+
+
+def _meta(row: Mapping[str, Any], id: str) -> tuple[str, str, str]:
+    meta = row["meta"]
+    if not isinstance(meta, list) or len(meta) != 3:
+        raise InputError(f"meta of '{id}' is {meta!r:.60}, expected (dataset, gender, object)")
+    return str(meta[0]), str(meta[1]), str(meta[2])
+
+
+def _frames(row: Mapping[str, Any]) -> Iterable[int | None]:
+    pose = np.asarray(row["pose"])
+    return range(len(pose)) if pose.ndim == 2 and np.asarray(row["obj_rot"]).ndim == 3 else (None,)
+
+
+def _of_frame(row: Mapping[str, Any], key: str, frame: int | None, where: str) -> Any:
+    value = np.asarray(row[key])
+    if frame is None:
+        return value
+    if len(value) <= frame:
+        raise InputError(f"{where}: {key} has {len(value)} frames, frame {frame} is missing")
+    return value[frame]
+
+
+@dataclass(frozen=True)
+class _Reader:
+    rows: Mapping[str, Mapping[str, Any]]
+    templates: Mapping[str, _Template]
+    images: Path
+
+    def sample(self, id: str, frame: int | None) -> Sample:
+        row = self.rows[id]
+        where = f"'{id}'" if frame is None else f"'{id}', frame {frame}"
+        dataset, gender, name = _meta(row, id)
+        template = self.templates[name]
+        params = {k: np.ravel(_of_frame(row, k, frame, where)).astype(np.float64) for k in PARAMS}
+        for key, size in PARAMS.items():
+            if len(params[key]) != size:
+                raise InputError(f"{where}: {key} has {len(params[key])} numbers, expected {size}")
+            as_floats(params[key], (size,), f"{key} of {where}")
+        pose = ObjectPose(
+            rotation(_of_frame(row, "obj_rot", frame, where), where),
+            translation(_of_frame(row, "obj_trans", frame, where), where),
+        )
+        safe = "/" not in id and "\\" not in id and not id.startswith(".")
+        image = first_file(*(self.images / f"{id}.{e}" for e in ("jpg", "png"))) if safe and frame is None else None
+        question = Question(
+            id=id if frame is None else f"{id}/{frame:05d}",
+            image=image,
+            label=name,
+            object_mesh=template.mesh,
+            extra={"dataset": dataset, "gender": gender, "symmetries": template.symmetries},
+        )
+        truth = ReconstructionTruth(object_pose=pose, object_name=name, body_params=params, topology="smpl")
+        return Sample(question, {"reconstruction": truth}, group=id, category=name)
+
+
+# -------------------------------------------------------------------------------------------------------------- results
+def read_rhobin_results(path: str | Path) -> dict[str, Prediction]:
+    """Read a results file as predictions by id; frames of a video as ``<id>/<frame>``.
+
+    Parameters are kept by their names; ``vertices`` or ``hum_pts`` become ``body_verts``, ``joints`` ``body_joints``,
+    ``obj_pts`` ``object_verts``.
+
+    Raises:
+        InputError: a file that asks for code; arrays of other shapes, NaN, left-handed or scaled rotations, entries
+            that answer nothing; each named by its id.
+    """
+    held = read_objects(path, "RHOBIN results", MAX_PICKLE_BYTES)
+    found: dict[str, Prediction] = {}
+    for id, row in need(held, (), str(path)).items():
+        for key, said in _results(str(id), row, Path(path).name):
+            found[key] = said
+    return found
+
+
+def _results(id: str, row: Any, name: str) -> Iterable[tuple[str, Prediction]]:
+    row = {k: np.asarray(v) for k, v in need(row, (), f"{name}, '{id}'").items() if v is not None}
+    strange = [str(key) for key in row if key not in _SHAPES]
+    if strange or not row:
+        known = ", ".join(_SHAPES)
+        raise InputError(f"{name}, '{id}' holds {', '.join(strange[:4]) or 'nothing'}: known are {known}")
+    if ("obj_rot" in row) != ("obj_trans" in row):
+        raise InputError(f"{name}, '{id}' has only one of obj_rot and obj_trans: a pose needs both")
+    if all(value.ndim == len(_SHAPES[key]) + 1 for key, value in row.items()):
+        counts = {key: len(value) for key, value in row.items()}
+        if len(set(counts.values())) > 1:
+            raise InputError(f"{name}, '{id}': arrays of different numbers of frames, {counts}")
+        for frame in range(next(iter(counts.values()))):
+            key = f"{id}/{frame:05d}"
+            yield key, _prediction(key, {k: v[frame] for k, v in row.items()}, name)
+        return
+    yield id, _prediction(id, row, name)
+
+
+def _prediction(id: str, row: Mapping[str, Any], name: str) -> Prediction:
+    where = f"{name}, '{id}'"
+    squeezed = {k: v[0] if v.ndim == len(_SHAPES[k]) + 1 and len(v) == 1 else v for k, v in row.items()}
+    values = {k: as_floats(v, _SHAPES[k], f"{k} of {where}") for k, v in squeezed.items()}
+    pose = None
+    if "obj_rot" in values:
+        pose = ObjectPose(rotation(values["obj_rot"], where), translation(values["obj_trans"], where))
+    verts = values.get("vertices", values.get("hum_pts"))
+    return Prediction(
+        id=id,
+        topology=body_topology(len(values["vertices"]), False, where) if "vertices" in values else "",
+        object_pose=pose,
+        object_verts=values.get("obj_pts"),
+        body_verts=verts,
+        body_joints=values.get("joints"),
+        body_params={k: values[k] for k in PARAMS if k in values},
+    )
+
+
+def write_rhobin_results(said: Iterable[Prediction], path: str | Path) -> int:
+    """Write a results file of single images, whole or not at all; returns how many ids it answers.
+
+    Parameters go in by their names where all three are there; else joints and vertices as float16, as the challenge
+    asks. A prediction that failed has no entry, so that the challenge's rule of 98 % of the ids counts it.
+
+    Raises:
+        InputError: a pose with a scale, two predictions of one id, or one that answers nothing that the format has.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for p in said:
+        if p.failed:
+            continue
+        if p.id in rows:
+            raise InputError(f"there are two predictions for '{p.id}': give each sample one answer")
+        rows[p.id] = _row(p)
+    with atomic_file(path) as tmp, tmp.open("wb") as stream:
+        PlainPickler(stream, protocol=3).dump(rows)
+    return len(rows)
+
+
+def _row(p: Prediction) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    if set(PARAMS) <= set(p.body_params):
+        row |= {key: p.body_params[key] for key in PARAMS}
+    else:
+        row |= {} if p.body_joints is None else {"joints": p.body_joints.astype(np.float16)}
+        row |= {} if p.body_verts is None else {"vertices": p.body_verts.astype(np.float16)}
+    if p.object_pose is not None:
+        if abs(p.object_pose.s - 1) > 1e-9:
+            raise InputError(f"RHOBIN has no scale, but the pose of '{p.id}' has s = {p.object_pose.s:.6g}")
+        row |= {"obj_rot": p.object_pose.R, "obj_trans": p.object_pose.t}
+    elif p.object_verts is not None:
+        row |= {"obj_pts": p.object_verts}
+        if p.body_verts is not None:
+            row = {k: v for k, v in row.items() if k != "vertices"} | {"hum_pts": p.body_verts}
+    if not row:
+        raise InputError(f"the prediction for '{p.id}' has nothing that RHOBIN knows: parameters, points or a pose")
+    return row
+
+
+class PlainPickler(pickle._Pickler):
+    """Writes numpy arrays under the module names that numpy 1 has and numpy 2 still answers."""
+
+    def save_global(self, obj: Any, name: str | None = None) -> None:
+        """Write the name of a function or class; numpy's private modules by their old names."""
+        module = getattr(obj, "__module__", None) or ""
+        if not module.startswith("numpy._core"):
+            super().save_global(obj, name)  # type: ignore[misc]
+            return
+        text = f"c{module.replace('numpy._core', 'numpy.core')}\n{name or obj.__qualname__}\n"
+        self.write(text.encode("ascii"))  # type: ignore[attr-defined]
+        self.memoize(obj)  # type: ignore[attr-defined]
