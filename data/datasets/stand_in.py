@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hoirecon.data.datasets.topologies import topology_of_size
-from hoirecon.errors import InputError, TopologyError
+from hoirecon.errors import InputError
 from hoirecon.files import read_json
 
 SIDECAR = "standin.json"
@@ -28,17 +27,3 @@ def is_stand_in_folder(root: Path) -> bool:
     if not isinstance(facts, dict) or not isinstance(facts.get("stand_in"), bool):
         raise InputError(f'{sidecar} must hold {{"stand_in": true}} or false: remove it if the body is the real one')
     return bool(facts["stand_in"])
-
-
-def topology_of_labels(num_verts: int, stand_in: bool, path: Path) -> str:
-    """Name of the body that labels of this length are on.
-
-    Raises:
-        TopologyError: no known body has that many vertices; names the file.
-    """
-    try:
-        return topology_of_size(num_verts, stand_in)
-    except TopologyError as err:
-        raise TopologyError(
-            f"{path} has labels of {num_verts} vertices ({err}): is it a copy of this dataset?"
-        ) from None
