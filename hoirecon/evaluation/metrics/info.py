@@ -100,7 +100,7 @@ METRICS: tuple[MetricInfo, ...] = (
     _share("fscore_object", "2 P R / (P + R) of shares of points nearer than 0.01", HDM),
     _share("fscore_both", "2 P R / (P + R) of shares of points nearer than 0.01", HDM),
     _error("collision", "", 1.0, "share of body vertices inside the object", "TeHOR, CVPR 2026", None),
-    _error("penetration_cm", "cm", None, "greatest depth of a body vertex below the object's surface", OURS, None),
+    _error("penetration_cm", "cm", 100.0, "greatest depth of a body vertex below the object's surface", OURS, None),
     _error("add_cm", "cm", 100.0, "mean distance of corresponding vertices", BOP),
     _error("adds_cm", "cm", 100.0, "mean distance of each true vertex to the nearest placed one", BOP),
     _error("mssd_cm", "cm", 100.0, "least over symmetries of the greatest distance of corresponding vertices", BOP),
@@ -114,6 +114,10 @@ METRICS: tuple[MetricInfo, ...] = (
         "pa_mpjpe_mm", "mm", 1000.0, "mean distance of joints after the best similarity", "Kanazawa et al., CVPR 2018"
     ),
     _error("v2v_mm", "mm", 1000.0, "mean distance of vertices, roots moved together", "Kanazawa et al., CVPR 2018"),
+    _error("v2v_human_mm", "mm", 1000.0, "mean distance of body vertices after a window's similarity", "RHOBIN 2024"),
+    _error(
+        "v2v_object_mm", "mm", 1000.0, "mean distance of object vertices after a window's similarity", "RHOBIN 2024"
+    ),
     _share("pck_auc", "area under the share of joints nearer than 0..200 mm", "Mehta et al., 3DV 2017"),
     _share("iou", "intersection over union of masks", OURS),
 )

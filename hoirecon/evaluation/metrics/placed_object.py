@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from hoirecon.arrays import BoolArray, FloatArray
+from hoirecon.arrays import FloatArray
 from hoirecon.data.objects import Symmetry
 from hoirecon.errors import InputError
+from hoirecon.evaluation.metrics.chamfer import chamfer
 from hoirecon.mesh import Mesh
 
 
@@ -57,8 +58,7 @@ def chamfer_cm(points: FloatArray, true_points: FloatArray) -> float:
         >>> round(chamfer_cm(np.zeros((1, 3)), np.array([[0.03, 0.0, 0.04]])), 6)
         5.0
     """
-    there, back = cKDTree(true_points).query(points)[0], cKDTree(points).query(true_points)[0]
-    return float(50 * (there.mean() + back.mean()))
+    return 50 * chamfer(points, true_points)
 
 
 def adds_cm(points: FloatArray, true_points: FloatArray) -> float:
@@ -85,12 +85,6 @@ def rotation_error_deg(R: FloatArray, R_true: FloatArray, symmetry: Symmetry | N
     else:
         cosines = (np.einsum("ij,kij->k", R, R_true @ discrete) - 1) / 2
     return float(np.degrees(np.arccos(np.clip(cosines.max(), -1.0, 1.0))))
-
-
-def iou(mask: BoolArray, true_mask: BoolArray) -> float:
-    """Intersection over union; 1 for two empty masks."""
-    union = int((mask | true_mask).sum())
-    return float((mask & true_mask).sum() / union) if union else 1.0
 
 
 def contact_scores(distance: FloatArray, true_distance: FloatArray, within_m: float = 0.05) -> Scores:

@@ -13,10 +13,12 @@ import dataclasses
 from typing import Any
 
 from hoirecon.errors import InputError
+from hoirecon.evaluation.metrics.affordance_presets import AFFORDANCE_PRESETS
 from hoirecon.evaluation.metrics.contact_presets import CONTACT_PRESETS
 from hoirecon.evaluation.metrics.preset_types import Preset
+from hoirecon.evaluation.metrics.reconstruction_presets import RECONSTRUCTION_PRESETS
 
-PRESETS: tuple[Preset, ...] = (*CONTACT_PRESETS,)
+PRESETS: tuple[Preset, ...] = (*CONTACT_PRESETS, *AFFORDANCE_PRESETS, *RECONSTRUCTION_PRESETS)
 """Every preset, the honest default first."""
 
 

@@ -1,0 +1,300 @@
+"""What is measured on one pair of reconstructions; presets pick from these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from hoirecon.arrays import FloatArray, IntArray, as_floats, as_ints
+from hoirecon.camera import Camera
+from hoirecon.data.objects import Symmetry
+from hoirecon.data.objects.signed_distance import inside_depth
+from hoirecon.errors import InputError
+from hoirecon.evaluation.metrics.alignment import Align, Similarity, pair_alignment
+from hoirecon.evaluation.metrics.body import mpjpe, pa_mpjpe, pck_auc, v2v, window_alignment
+from hoirecon.evaluation.metrics.chamfer import chamfer, sampled_chamfer, surface_chamfer
+from hoirecon.evaluation.metrics.contact import EmptyPolicy, precision_recall_f1
+from hoirecon.evaluation.metrics.counts import contact_counts, vertex_areas
+from hoirecon.evaluation.metrics.fscore import fscore
+from hoirecon.evaluation.metrics.pose import (
+    add_s,
+    mssd,
+    pose_recalls,
+    rotation_error,
+    scale_ratio,
+    translation_error,
+)
+from hoirecon.evaluation.metrics.preset_types import Labels, Pair
+from hoirecon.evaluation.metrics.reconstruction import contact_distance, share_inside
+from hoirecon.mesh import Mesh
+from hoirecon.pose import ObjectPose
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Person and object in one frame; what a protocol does not read may be left out."""
+
+    body_verts: FloatArray | None = None
+    """(V, 3) metres; or the person's points."""
+    object_verts: FloatArray | None = None
+    """(W, 3) metres; or the object's points."""
+    body_faces: IntArray | None = None
+    """(F, 3); a prediction without takes the truth's."""
+    object_faces: IntArray | None = None
+    """(G, 3); a prediction without takes the truth's."""
+    body_contact: FloatArray | None = None
+    """(V,) contact labels of a truth. A truth without is measured like the prediction."""
+    body_joints: FloatArray | None = None
+    """(J, 3) metres, the root first."""
+    object_pose: ObjectPose | None = None
+    """From the template's frame."""
+    template: FloatArray | None = None
+    """(W, 3) vertices in the object's own frame, of a truth with pose."""
+    symmetry: Symmetry | None = None
+    """Of the template, of a truth."""
+    camera: Camera | None = None
+    """Of a truth, for pixel errors."""
+
+    def __post_init__(self) -> None:
+        for name in ("body_verts", "object_verts", "body_joints", "template"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, as_floats(getattr(self, name), ("N", 3), name))
+        for name in ("body_faces", "object_faces"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, as_ints(getattr(self, name), ("F", 3), name))
+
+    def need(self, name: str) -> Any:
+        """One of the fields.
+
+        Raises:
+            InputError: it is None.
+        """
+        value = getattr(self, name)
+        if value is None:
+            raise InputError(f"the protocol reads `{name}` of a reconstruction, but it is None")
+        return value
+
+    def moved(self, move: Similarity) -> Reconstruction:
+        """Vertices and joints moved; pose and contact stay."""
+        body, thing, joints = (
+            None if points is None else move.apply(points)
+            for points in (self.body_verts, self.object_verts, self.body_joints)
+        )
+        return replace(self, body_verts=body, object_verts=thing, body_joints=joints)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a preset says to a measure."""
+
+    sample: str
+    """Id, for the seeds."""
+    move: Similarity
+    """Alignment of the prediction."""
+    samples: int
+    contact_within_m: float
+    contact_to: Literal["surface", "verts"]
+    contact_empty: EmptyPolicy
+
+
+def alignments(
+    pairs: Sequence[Pair], labels: Labels, how: Align, area_weighted: bool, window: int
+) -> list[Similarity | None]:
+    """The transform of each sample; None of failed ones."""
+    if window:
+        return _window_alignments(pairs, labels, window)
+    moves: list[Similarity | None] = []
+    for (prediction, truth), name in zip(pairs, labels.ids, strict=True):
+        if prediction is None:
+            moves.append(None)
+            continue
+        try:
+            moves.append(_alignment(prediction, truth, how, area_weighted))
+        except InputError as error:
+            raise InputError(f"sample {name}, alignment: {error}") from error
+    return moves
+
+
+def _alignment(prediction: Reconstruction, truth: Reconstruction, how: Align, area_weighted: bool) -> Similarity:
+    if how == "none":
+        return Similarity.identity()
+    hips = (prediction.need("body_joints")[0], truth.need("body_joints")[0]) if how == "hip" else None
+    weights = None
+    if area_weighted:
+        each = [vertex_areas(truth.need(f"{part}_verts"), truth.need(f"{part}_faces")) for part in ("body", "object")]
+        weights = np.concatenate(each)
+    ours, theirs = ((one.need("body_verts"), one.need("object_verts")) for one in (prediction, truth))
+    return pair_alignment(*ours, *theirs, how, weights, hips)
+
+
+def _window_alignments(pairs: Sequence[Pair], labels: Labels, window: int) -> list[Similarity | None]:
+    moves: list[Similarity | None] = [None] * len(pairs)
+    for group in dict.fromkeys(labels.groups):
+        frames = [i for i, g in enumerate(labels.groups) if g == group]
+        for start in range(0, len(frames), window):
+            part = [i for i in frames[start : start + window] if pairs[i][0] is not None]
+            if part:
+                ours, theirs = (np.stack([_joint_verts(pairs[i][k]) for i in part]) for k in (0, 1))
+                for i in part:
+                    moves[i] = window_alignment(ours, theirs) if moves[part[0]] is None else moves[part[0]]
+    return moves
+
+
+def _joint_verts(one: Reconstruction) -> FloatArray:
+    return np.concatenate([one.need("body_verts"), one.need("object_verts")])
+
+
+def _chamfer_of(part: str, scale: float, name: str) -> Callable[..., dict[str, float]]:
+    def measure(prediction: Reconstruction, truth: Reconstruction, rules: Rules) -> dict[str, float]:
+        ours = rules.move.apply(prediction.need(f"{part}_verts"))
+        theirs = truth.need(f"{part}_verts")
+        if not rules.samples:
+            return {name: scale * chamfer(ours, theirs)}
+        faces = truth.need(f"{part}_faces")
+        own = getattr(prediction, f"{part}_faces")
+        own = faces if own is None else own
+        return {name: scale * sampled_chamfer(ours, own, theirs, faces, rules.samples, sample=rules.sample, part=part)}
+
+    return measure
+
+
+def _chamfer_both(prediction: Reconstruction, truth: Reconstruction, rules: Rules) -> dict[str, float]:
+    ours, faces = _joint_mesh(prediction, truth)
+    theirs, true_faces = _joint_mesh(truth, truth)
+    moved = rules.move.apply(ours)
+    value = sampled_chamfer(moved, faces, theirs, true_faces, rules.samples, sample=rules.sample, part="both")
+    return {"cd_both_cm": 100 * value}
+
+
+def _joint_mesh(one: Reconstruction, truth: Reconstruction) -> tuple[FloatArray, IntArray]:
+    body, thing = one.need("body_verts"), one.need("object_verts")
+    faces = [truth.need(f"{p}_faces") if getattr(one, f"{p}_faces") is None else getattr(one, f"{p}_faces")
+             for p in ("body", "object")]  # fmt: skip
+    return np.concatenate([body, thing]), np.concatenate([faces[0], faces[1] + len(body)])
+
+
+def _joined(*measures: Callable[..., dict[str, float]]) -> Callable[..., dict[str, float]]:
+    def measure(prediction: Reconstruction, truth: Reconstruction, rules: Rules) -> dict[str, float]:
+        row: dict[str, float] = {}
+        for each in measures:
+            row |= each(prediction, truth, rules)
+        return row
+
+    return measure
+
+
+def _surface(prediction: Reconstruction, truth: Reconstruction, rules: Rules) -> dict[str, float]:
+    row = {}
+    for part, name in (("body", "surface_human_cm"), ("object", "surface_object_cm")):
+        faces, own = truth.need(f"{part}_faces"), getattr(prediction, f"{part}_faces")
+        moved, theirs = rules.move.apply(prediction.need(f"{part}_verts")), truth.need(f"{part}_verts")
+        value = surface_chamfer(
+            moved, faces if own is None else own, theirs, faces, rules.samples, sample=rules.sample, part=part
+        )
+        row[name] = 100 * value
+    return row
+
+
+def _contact(prediction: Reconstruction, truth: Reconstruction, rules: Rules) -> dict[str, float]:
+    """Before alignment: contact is between the two predicted shapes."""
+    said = _touching(prediction, truth, rules)
+    true = _touching(truth, truth, rules) if truth.body_contact is None else np.asarray(truth.body_contact) == 1
+    counts = contact_counts(said, true)
+    scores = precision_recall_f1(counts, rules.contact_empty)
+    row = {name: float(getattr(scores, name)[0]) for name in ("precision", "recall", "f1")}
+    return row | {"empty_prediction": float(not said.any()), "empty_truth": float(not true.any())}
+
+
+def _touching(one: Reconstruction, truth: Reconstruction, rules: Rules) -> Any:
+    faces = truth.object_faces if one.object_faces is None else one.object_faces
+    if rules.contact_to == "surface" and faces is None:
+        raise InputError("contact with a surface reads `object_faces`, but it is None")
+    distance = contact_distance(one.need("body_verts"), one.need("object_verts"), faces, rules.contact_to)
+    return distance < rules.contact_within_m
+
+
+def _collision(prediction: Reconstruction, truth: Reconstruction, rules: Rules) -> dict[str, float]:
+    return {"collision": share_inside(prediction.need("body_verts"), _object_mesh(prediction, truth))}
+
+
+def _depth(prediction: Reconstruction, truth: Reconstruction, rules: Rules) -> dict[str, float]:
+    depth = inside_depth(_object_mesh(prediction, truth), prediction.need("body_verts"))
+    return {"penetration_cm": 100 * float(depth.max())}
+
+
+def _object_mesh(one: Reconstruction, truth: Reconstruction) -> Mesh:
+    faces = truth.need("object_faces") if one.object_faces is None else one.object_faces
+    return Mesh(one.need("object_verts"), faces, "predicted object")
+
+
+def _pose(prediction: Reconstruction, truth: Reconstruction, rules: Rules) -> dict[str, float]:
+    pose, true, template = prediction.need("object_pose"), truth.need("object_pose"), truth.need("template")
+    return {
+        "adds_cm": 100 * add_s(pose, true, template),
+        "mssd_cm": 100 * mssd(pose, true, template, truth.symmetry),
+        "rotation_deg": rotation_error(pose, true, truth.symmetry),
+        "translation_cm": 100 * translation_error(pose, true),
+        "scale": abs(scale_ratio(pose, true) - 1),
+    }
+
+
+def _recall(prediction: Reconstruction, truth: Reconstruction, rules: Rules) -> dict[str, float]:
+    recalls = pose_recalls(
+        prediction.need("object_pose"),
+        truth.need("object_pose"),
+        truth.need("template"),
+        truth.need("camera"),
+        truth.symmetry,
+    )
+    return {"average_recall": recalls.average}
+
+
+def _body(prediction: Reconstruction, truth: Reconstruction, rules: Rules) -> dict[str, float]:
+    ours, theirs = prediction.need("body_joints")[None], truth.need("body_joints")[None]
+    row = {
+        "mpjpe_mm": 1000 * float(mpjpe(ours, theirs)[0]),
+        "pa_mpjpe_mm": 1000 * float(pa_mpjpe(ours, theirs)[0]),
+        "pck_auc": float(pck_auc(ours, theirs)[0]),
+    }
+    if prediction.body_verts is not None and truth.body_verts is not None:
+        verts = prediction.body_verts[None], truth.body_verts[None]
+        row["v2v_mm"] = 1000 * float(v2v(*verts, ours, theirs, turn=True)[0])
+    return row
+
+
+def _v2v(prediction: Reconstruction, truth: Reconstruction, rules: Rules) -> dict[str, float]:
+    row = {}
+    for part, name in (("body", "v2v_human_mm"), ("object", "v2v_object_mm")):
+        moved, theirs = rules.move.apply(prediction.need(f"{part}_verts")), truth.need(f"{part}_verts")
+        row[name] = 1000 * float(v2v(moved[None], theirs[None])[0])
+    return row
+
+
+def _fscore(prediction: Reconstruction, truth: Reconstruction, rules: Rules) -> dict[str, float]:
+    moved = prediction.moved(rules.move)
+    return {
+        "fscore_human": fscore(moved.need("body_verts"), truth.need("body_verts")).f,
+        "fscore_object": fscore(moved.need("object_verts"), truth.need("object_verts")).f,
+        "fscore_both": fscore(_joint_verts(moved), _joint_verts(truth)).f,
+    }
+
+
+MEASURES: dict[str, Callable[[Reconstruction, Reconstruction, Rules], dict[str, float]]] = {
+    "cd_cm": _joined(_chamfer_of("body", 100.0, "cd_human_cm"), _chamfer_of("object", 100.0, "cd_object_cm")),
+    "cd_mm": _joined(_chamfer_of("body", 1000.0, "cd_human_mm"), _chamfer_of("object", 1000.0, "cd_object_mm")),
+    "cd_object_cm": _chamfer_of("object", 100.0, "cd_object_cm"),
+    "cd_both_cm": _chamfer_both,
+    "surface_cm": _surface,
+    "contact": _contact,
+    "collision": _collision,
+    "depth": _depth,
+    "pose": _pose,
+    "recall": _recall,
+    "body": _body,
+    "v2v": _v2v,
+    "fscore": _fscore,
+}
+"""By name; each gives metrics of one pair."""
