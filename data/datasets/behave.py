@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +36,7 @@ from hoirecon.data.datasets.listed import (
     ListedDataset,
     body_topology,
     first_file,
+    kept_mesh_file,
     moved,
     need,
     read_mesh_file,
@@ -292,7 +292,6 @@ def read_behave_contacts(path: str | Path) -> ContactPoints:
     return ContactPoints(points, label, as_floats(nearest, shape, f"contact_vertices of {path}"))
 
 
-@lru_cache(maxsize=64)
 def behave_template(root: Path, name: str) -> Mesh:
     """The simplified template of an object with the mean of its vertices at the origin, as the poses mean it.
 
@@ -303,7 +302,7 @@ def behave_template(root: Path, name: str) -> Mesh:
     found = sorted(folder.glob("*_f[0-9]*.ply"))
     if not found:
         raise MissingFile(f"{folder} has no simplified template ({name}_f1000.ply or the like): the poses need it")
-    mesh = read_mesh_file(found[0])
+    mesh = kept_mesh_file(found[0])
     return Mesh(mesh.verts - mesh.verts.mean(0), mesh.faces, name)
 
 
@@ -313,7 +312,6 @@ def _flat(value: Any, size: int, where: str) -> FloatArray:
     return as_floats(flat, (max(size, len(flat)) if where.startswith("betas") else size,), where)
 
 
-@lru_cache(maxsize=256)
 def _world_to_camera(config: Path, kinect: int) -> tuple[FloatArray, FloatArray]:
     """R, t of ``x_cam = R x_world + t``: the inverse of what the file states."""
     path = config / str(kinect) / "config.json"
@@ -323,7 +321,6 @@ def _world_to_camera(config: Path, kinect: int) -> tuple[FloatArray, FloatArray]
     return R.T, -R.T @ t
 
 
-@lru_cache(maxsize=64)
 def _camera(intrinsic: Path, kinect: int) -> tuple[Camera, FloatArray]:
     """Colour camera, and its distortion in OpenCV's order, which :class:`Camera` does not model."""
     path = intrinsic / str(kinect) / "calibration.json"

@@ -36,6 +36,7 @@ from hoirecon.data.datasets.listed import (
     ListedDataset,
     body_topology,
     image_size,
+    kept_mesh_file,
     need,
     read_mesh_file,
     rigid_between,
@@ -173,17 +174,15 @@ class _Reader:
         )
 
 
-@lru_cache(maxsize=64)
 def intercap_template(root: Path, thing: str) -> Mesh | None:
     """Template of an object, the mean of its vertices at the origin; None where the copy has none."""
     path = first_existing(root, f"objs/{thing}.ply", f"Data/objs/{thing}.ply", f"objs/{thing}.obj")
     if path is None:
         return None
-    mesh = read_mesh_file(path)
+    mesh = kept_mesh_file(path)
     return Mesh(mesh.verts - mesh.verts.mean(0), mesh.faces, f"intercap-{thing}")
 
 
-@lru_cache(maxsize=16)
 def _calibration(root: Path, camera: int) -> Mapping[str, Any]:
     name = "Color.json" if camera == 1 else f"Color_{camera}.json"
     path = first_existing(root, f"calibration_third/{name}", f"Data/calibration_third/{name}")
@@ -196,16 +195,15 @@ def _calibration(root: Path, camera: int) -> Mapping[str, Any]:
 
 
 @lru_cache(maxsize=8)
-def _results(path: Path) -> Any:
-    return read_objects(path, "InterCap's parameters") if path.is_file() else None
+def _results(path: Path, changed: int) -> Any:
+    return read_objects(path, "InterCap's parameters")
 
 
 def _params(path: Path, frame: str) -> dict[str, FloatArray]:
     """Parameters of a frame in the world frame, from a list of dictionaries or a dictionary of stacks."""
-    held = _results(path)
-    if held is None or not frame.isdigit():
+    if not path.is_file() or not frame.isdigit():
         return {}
-    row = int(frame)
+    held, row = _results(path, path.stat().st_mtime_ns), int(frame)
     if isinstance(held, list):
         held = held[row] if row < len(held) else {}
     elif isinstance(held, dict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +156,18 @@ def read_mesh_file(path: Path) -> Mesh:
         raise MissingFile(f"{path} does not exist")
     verts, faces = read_triangles(path)
     return in_metres(Mesh(verts, faces, path.stem), str(path))
+
+
+def kept_mesh_file(path: Path) -> Mesh:
+    """:func:`read_mesh_file`, kept for the next sample as long as the file is the same."""
+    if not path.is_file():
+        raise MissingFile(f"{path} does not exist")
+    return _kept(path, path.stat().st_mtime_ns, path.stat().st_size)
+
+
+@lru_cache(maxsize=64)
+def _kept(path: Path, changed: int, size: int) -> Mesh:
+    return read_mesh_file(path)
 
 
 def first_file(*paths: Path) -> Path | None:
