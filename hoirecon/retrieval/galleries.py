@@ -117,8 +117,10 @@ class MaskRanker(Protocol):
     """Ranks meshes of the library by how well they explain a mask."""
 
     def rank(self, mask: BoolArray, candidates: Sequence[str] | None, k: int) -> Sequence[Any]:
-        """At most ``k`` of the candidates (ids; None: all), best first, each with ``name``, ``score`` and
-        ``rotations`` (N, 3, 3) ``R_cam_obj``."""
+        """At most ``k`` of the candidates (ids; None: all), best first.
+
+        Each has ``name``, ``score`` and ``rotations``, (N, 3, 3) ``R_cam_obj``.
+        """
         ...
 
 

@@ -39,7 +39,7 @@ class FoundObject:
 
     @property
     def score(self) -> float:
-        """How well it matches, at most 1; what it means is up to the gallery (cosine, for an index)."""
+        """How well it matches: higher is better, and comparable within one search (an index's is a cosine)."""
         return self.hit.score
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from hoirecon.arrays import FloatArray
 from hoirecon.errors import InputError
 from hoirecon.retrieval.protocols import QueryEncoder, ShapeEncoder
 
@@ -48,7 +49,9 @@ def encoder_named(
 
     name = name or _told_by_folder(weights)
     if name == EMBEDDED:
-        return embedded_encoder()
+        from hoirecon.retrieval.embedded import load_embedded
+
+        return load_embedded()
     if name != VIEWS and name != OPENSHAPE_NAME and name not in OPENSHAPE:
         raise InputError(
             f"there is no encoder '{name}': choose one of {', '.join((EMBEDDED, VIEWS, OPENSHAPE_NAME, *OPENSHAPE))}"
@@ -66,21 +69,15 @@ def encoder_named(
     return OpenShapeEncoder.from_folder(weights, clip=clip, name=released, device=device)
 
 
-def embedded_encoder() -> Encoder:
-    """The encoder that comes with hoirecon, for shapes and masks.
+def row_rotations(encoder: Any) -> FloatArray | None:
+    """(R, 3, 3) R_cam_source of each row that an encoder gives of a shape, if its rows are views; else None."""
+    from hoirecon.retrieval.embedded.dataset import GALLERY_VIEWS
+    from hoirecon.retrieval.embedded.encoder import EmbeddedEncoder
 
-    Raises:
-        InputError: this installation has none.
-    """
-    try:
-        from hoirecon.retrieval.embedded import load_embedded
-
-        encoder: Any = load_embedded()
-    except (ImportError, FileNotFoundError) as err:
-        raise InputError(f"the encoder '{EMBEDDED}' is not in this installation ({err}): give weights") from err
-    if not isinstance(encoder, Encoder):
-        raise InputError(f"the encoder '{EMBEDDED}' of this installation cannot embed meshes of yours: give weights")
-    return encoder
+    if isinstance(encoder, EmbeddedEncoder):
+        return GALLERY_VIEWS.rotations() if encoder.shapes_by == "views" else None
+    found: FloatArray | None = getattr(encoder, "row_rotations", None)
+    return found
 
 
 def _told_by_folder(weights: str | Path | None) -> str:

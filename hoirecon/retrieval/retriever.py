@@ -10,6 +10,7 @@ takes.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,14 +20,14 @@ from typing import Any
 from hoirecon.data.objects.size import UNKNOWN_SIGMA, MetricSize, metric_size
 from hoirecon.data.objects.usable import UsableObject
 from hoirecon.errors import InputError
-from hoirecon.retrieval.galleries import Gallery, IndexGallery, LibraryGallery
+from hoirecon.retrieval.galleries import Gallery, IndexGallery, LibraryGallery, MaskRanker
 from hoirecon.retrieval.hits import FoundObject
 from hoirecon.retrieval.index.object_index import MANIFEST, Hit, ObjectIndex
 from hoirecon.retrieval.index.records import EVERYTHING, ObjectRecord, RecordFilter
 from hoirecon.retrieval.index.vectors import EmbeddingRows, VectorSearch
 from hoirecon.retrieval.label_choice import choose_labels
 from hoirecon.retrieval.mesh_folders import BuildConfig, BuiltIndex, MeshFolder, index_folder, with_root
-from hoirecon.retrieval.named_encoders import OPENSHAPE_NAME, Encoder, encoder_named
+from hoirecon.retrieval.named_encoders import OPENSHAPE_NAME, Encoder, encoder_named, row_rotations
 from hoirecon.retrieval.protocols import ImageQuery
 from hoirecon.retrieval.sources import Fetched, Preparation, check_count, first_usable, looked_at, usable_hit
 
@@ -57,7 +58,8 @@ class Retriever:
     def default(cls) -> Retriever:
         """The object library, by name and aliases first, then by the mask's shape; no weights, no download.
 
-        Where this installation lacks the small networks, names alone count.
+        Where this installation lacks the small networks (they need safetensors, extra "retrieval"), names alone count,
+        and a warning says so.
         """
         return cls(LibraryGallery(_mask_ranker(), TYPICAL_BONUS))
 
@@ -273,7 +275,7 @@ class _Bar:
 
 
 def _gallery(index: ObjectIndex, encoder: Encoder) -> IndexGallery:
-    return IndexGallery(index, encoder, getattr(encoder, "row_rotations", None))
+    return IndexGallery(index, encoder, row_rotations(encoder))
 
 
 def _encoder_name(index: ObjectIndex, listed: MeshFolder | None) -> str | None:
@@ -296,12 +298,14 @@ def _save(built: BuiltIndex, out: str | Path) -> None:
         built.save(out)
 
 
-def _mask_ranker() -> Any:
+def _mask_ranker() -> MaskRanker | None:
+    """The gallery of views that comes with the package; None, with a warning, where it cannot be had."""
     try:
-        from hoirecon.retrieval.embedded import load_embedded
+        from hoirecon.retrieval.embedded import library_gallery
 
-        return load_embedded()
-    except (ImportError, FileNotFoundError):
+        return library_gallery()
+    except (ImportError, OSError, InputError) as err:
+        warnings.warn(f"meshes are chosen by name alone, without looking at the mask: {err}", stacklevel=3)
         return None
 
 

@@ -6,7 +6,6 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,61 +17,13 @@ from hoirecon.retrieval.index import object_index, vectors
 from hoirecon.retrieval.index.faiss_search import FaissConfig, FaissSearch
 from hoirecon.retrieval.index.object_index import ObjectIndex
 from hoirecon.retrieval.index.records import ObjectRecord, RecordFilter, RecordStore
-from hoirecon.retrieval.index.vectors import EmbeddingRows, ExactSearch, VectorSearch
+from hoirecon.retrieval.index.vectors import EmbeddingRows, ExactSearch
 from hoirecon.retrieval.label_matching import match_labels, text_vectors, word_vectors
-from hoirecon.retrieval.protocols import EncoderId, ImageQuery
+from hoirecon.retrieval.protocols import ImageQuery
 from hoirecon.retrieval.view_gallery import ViewGalleryEncoder
 from hoirecon.retrieval.view_rendering import ViewSet
+from tests.retrieval.index_cases import OTHER, WHO, clustered, index_of, plain_search, records
 from tests.retrieval.stand_ins import MeanColorAndWords, colored_box
-
-WHO = EncoderId("someone", 16, "0" * 12)
-OTHER = EncoderId("someone", 16, "1" * 12)
-
-
-def flat(rows: EmbeddingRows) -> VectorSearch:
-    pytest.importorskip("faiss")
-    return FaissSearch.build(rows, FaissConfig(lists=0))
-
-
-def in_lists(rows: EmbeddingRows) -> VectorSearch:
-    pytest.importorskip("faiss")
-    return FaissSearch.build(rows, FaissConfig(lists=16, probes=8))
-
-
-SEARCHES: dict[str, Callable[[EmbeddingRows], VectorSearch]] = {"exact": ExactSearch, "flat": flat, "lists": in_lists}
-every_search = pytest.mark.parametrize("make", SEARCHES.values(), ids=SEARCHES.keys())
-
-
-def clustered(count: int, each: int = 1, seed: int = 0) -> Any:
-    """(count, each, 16) in 40 clusters."""
-    random = np.random.default_rng(seed)
-    centres = random.normal(size=(40, 16))
-    values = centres[random.integers(0, 40, count)][:, None] + 0.4 * random.normal(size=(count, each, 16))
-    return values.astype(np.float32)
-
-
-def records(count: int) -> list[ObjectRecord]:
-    """Records that differ in all that filters know."""
-    licences = ("CC0-1.0", "by", "by-nc")
-    return [
-        ObjectRecord(
-            f"object {i}", "Office_Chair" if i % 5 == 0 else "lamp", licences[i % 3], faces=i * 10, animations=i % 2,
-            tags=("wood", "old")[: i % 3], source=f"{i}.glb",
-        )
-        for i in range(count)
-    ]  # fmt: skip
-
-
-def plain_search(values: Any, query: Any, k: int, allowed: Any = None) -> list[int]:
-    """Numbers of the nearest objects, said plainly."""
-    values = values.astype(np.float64)
-    cosines = (values @ query / np.linalg.norm(values, axis=2) / np.linalg.norm(query)).max(1)
-    order = sorted(range(len(values)), key=lambda i: (-cosines[i], i))
-    return [i for i in order if allowed is None or allowed[i]][:k]
-
-
-def index_of(count: int = 600, each: int = 1, kind: Any = None) -> ObjectIndex:
-    return ObjectIndex.of(WHO, clustered(count, each), records(count), kind)
 
 
 @pytest.mark.parametrize("kind", ["float32", "float16", "int8"])
@@ -102,81 +53,6 @@ def test_bytes_keep_directions() -> None:
     cosines = (values * small.values).sum(2) / np.linalg.norm(values, axis=2) * small.inverse_norms
     assert cosines.min() > 0.9999
     assert small.values.nbytes * 4 == values.nbytes
-
-
-@every_search
-def test_nearly_all_of_the_nearest_are_found(make: Any) -> None:
-    index = index_of(3000)
-    fast = index.searched_by(make)
-    queries = clustered(40, seed=5)[:, 0]
-    exact = [[hit.number for hit in hits] for hits in index.search(queries, WHO, 10)]
-    found = [[hit.number for hit in hits] for hits in fast.search(queries, WHO, 10)]
-    recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(exact, found, strict=True)])
-    assert recall >= 0.95
-    pairs = zip(index.search(queries[0], WHO)[0], fast.search(queries[0], WHO)[0], strict=True)
-    assert all(hit.score == again.score for hit, again in pairs)
-
-
-@every_search
-def test_several_rows_of_an_object_count_once_by_the_best(make: Any) -> None:
-    index = index_of(300, 6).searched_by(make)
-    target = index.rows.values[17, 4]
-    hits = index.search(target, WHO, 20)[0]
-    assert (hits[0].number, hits[0].row) == (17, 4)
-    assert hits[0].score == pytest.approx(1, abs=1e-6)
-    assert len({hit.number for hit in hits}) == len(hits) == 20
-
-
-@every_search
-def test_filters_hold_always(make: Any) -> None:
-    index = index_of(900).searched_by(make)
-    cases: list[tuple[RecordFilter, Callable[[ObjectRecord], bool]]] = [
-        (RecordFilter(labels=("OFFICE  chair",)), lambda r: r.label == "office chair"),
-        (RecordFilter(licences=("by", "CC0-1.0")), lambda r: r.licence in ("by", "CC0-1.0")),
-        (RecordFilter(tags=("wood", "old")), lambda r: r.tags == ("wood", "old")),
-        (RecordFilter(min_faces=100, max_faces=150), lambda r: 100 <= (r.faces or 0) <= 150),
-        (RecordFilter(max_animations=0, labels=("lamp",)), lambda r: r.animations == 0 and r.label == "lamp"),
-        (RecordFilter(labels=()), lambda r: False),
-        (RecordFilter(labels=("'; DROP TABLE objects; --",)), lambda r: False),
-    ]
-    for where, passes in cases:
-        hits = index.search(clustered(1, seed=7)[0, 0], WHO, 30, where=where)[0]
-        assert all(passes(hit.record) for hit in hits)
-        assert len(hits) == min(30, sum(passes(record) for record in index.records))
-
-
-@every_search
-def test_equal_embeddings_come_in_the_order_of_the_index(make: Any) -> None:
-    values = np.repeat(clustered(1), 50, 0)
-    values[::2] *= 4  # length does not count
-    index = ObjectIndex.of(WHO, values, records(50)).searched_by(make)
-    for k in (1, 7, 50, 99):
-        assert [hit.number for hit in index.search(values[0, 0], WHO, k)[0]] == list(range(min(k, 50)))
-
-
-@every_search
-def test_more_than_there_are_and_thresholds(make: Any) -> None:
-    index = index_of(20).searched_by(make)
-    query = index.rows.values[3, 0]
-    assert len(index.search(query, WHO, 500)[0]) == 20
-    above = index.search(query, WHO, 500, threshold=0.5)[0]
-    assert 1 <= len(above) < 20
-    assert all(hit.score > 0.5 for hit in above)
-    assert index.search(np.zeros((0, 16)), WHO) == []
-
-
-@every_search
-def test_another_encoders_query_is_refused(make: Any) -> None:
-    index = index_of(20).searched_by(make)
-    with pytest.raises(InputError, match=r"made by someone \(16-d, weights 0+\) and this came from .* weights 1+"):
-        index.search(np.ones(16), OTHER)
-    with pytest.raises(InputError, match="different encoders"):
-        index.with_added(OTHER, clustered(1), records(1))
-    for query, said in ((np.zeros(16), "no direction"), (np.full(16, np.nan), "no direction"), (np.ones(15), "shape")):
-        with pytest.raises(InputError, match=said):
-            index.search(query, WHO)
-    with pytest.raises(InputError, match="k is 0"):
-        index.search(np.ones(16), WHO, 0)
 
 
 def test_an_encoder_is_asked_only_if_it_is_the_indexs() -> None:

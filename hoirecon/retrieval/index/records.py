@@ -220,8 +220,12 @@ class RecordStore:
         return [str(label) for (label,) in found]
 
     def __iter__(self) -> Iterator[ObjectRecord]:
-        for _, *values in self._db.execute(f"SELECT {_COLUMNS} FROM objects ORDER BY row"):
-            yield _record(values)
+        return (record for _, record in self.numbered())
+
+    def numbered(self) -> Iterator[tuple[int, ObjectRecord]]:
+        """All records with their rows, in the order of the rows."""
+        for row, *values in self._db.execute(f"SELECT {_COLUMNS} FROM objects ORDER BY row"):
+            yield int(row), _record(values)
 
 
 def plain_label(label: str) -> str:
