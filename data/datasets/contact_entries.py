@@ -54,4 +54,16 @@ ENTRIES: tuple[DatasetEntry, ...] = (
         reader=f"{_HERE}.piad:open_piadv2",
         layout="Data/{Seen,Unseen_obj,Unseen_aff}/{Img,Point}_{train,val,test}.txt and what they list",
     ),
+    DatasetEntry(
+        name="pico",
+        title="PICO-db: pairs of body vertices and places on the object's mesh (PICO, CVPR 2025)",
+        licence="MPI licence for non-commercial research",
+        where="PICO's page (registration): the dataset and the inputs of PICO-fit; or the download pico.tar.gz of "
+        "InteractVLM",
+        formats=("pico-db", "interactvlm-repack"),
+        splits=("all", "train", "test"),
+        truth=("correspondences", "body_contact", "object_contact"),
+        reader=f"{_HERE}.pico:open_pico",
+        layout="<object>__<image>/{object.obj,corresponding_contacts.json}; or {train,test}/ of the repack",
+    ),
 )

@@ -145,8 +145,17 @@ def words(name: str) -> str:
     return name.replace("_", " ").strip()
 
 
-def unique_ids(ids: Sequence[str], found: Findings, path: str | Path) -> list[str]:
-    """The ids; a second sample of the same name gets ``#2`` behind it and a finding, so that none is lost."""
+def unique_ids(
+    ids: Sequence[str], found: Findings, path: str | Path, severity: Literal["error", "note"] = "error"
+) -> list[str]:
+    """The ids; a second sample of the same name gets ``#2`` behind it and a finding, so that none is lost.
+
+    Args:
+        ids: as the files have them.
+        found: gets the finding.
+        path: of the file, for the finding.
+        severity: ``note`` where a format has several samples of a name, such as two people in one picture.
+    """
     seen: dict[str, int] = {}
     unique, twice = [], []
     for name in ids:
@@ -155,7 +164,7 @@ def unique_ids(ids: Sequence[str], found: Findings, path: str | Path) -> list[st
             twice.append(name)
         unique.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
     advice = "check that the copy is not two versions in one; the later ones are called name#2"
-    found.about("error", path, twice, "with an id that another one has", advice)
+    found.about(severity, path, twice, "with an id that another one has", advice)
     return unique
 
 
