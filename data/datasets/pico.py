@@ -1,8 +1,8 @@
 """PICO-db (PICO, CVPR 2025): which vertex of the body touches which place of the object's mesh.
 
 Two versions are read. ``pico-db`` (split ``all``): a folder per sample with ``object.obj`` and
-``corresponding_contacts.json``. ``interactvlm-repack`` (``train``, ``test``): InteractVLM's folder, which has the side of
-the object alone, as a label per vertex: all three corners of each face that a contact point lies on.
+``corresponding_contacts.json``. ``interactvlm-repack`` (``train``, ``test``): InteractVLM's folder, which has the side
+of the object alone, as a label per vertex: all three corners of each face that a contact point lies on.
 """
 
 from __future__ import annotations
