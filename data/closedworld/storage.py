@@ -36,7 +36,7 @@ def load_scene(seed: int, split: Split | None = None, folder: str | Path | None 
     split = split_of_seed(seed) if split is None else split
     recipe_of(seed, split)  # refuses an unknown split before a path is made of it
     root = home_dir() / "closedworld" if folder is None else Path(folder)
-    path = root / f"v{VERSION}-{_sources()}" / f"{split}_{seed:05d}.npz"
+    path = root / f"v{VERSION}-{sources_digest()}" / f"{split}_{seed:05d}.npz"
     if path.is_file():
         try:
             return unpack(read_arrays(path.read_bytes(), path.name))
@@ -49,7 +49,7 @@ def load_scene(seed: int, split: Split | None = None, folder: str | Path | None 
 
 
 @cache
-def _sources() -> str:
+def sources_digest() -> str:
     """Short digest of the body, the list of objects and the generator's own code: scenes of other ones are others."""
     code = [Path(__file__).parent / f"{n}.py" for n in ("recipes", "posing", "building", "scene", "rays")]
     digest = hashlib.sha256()

@@ -60,4 +60,15 @@ ENTRIES: tuple[DatasetEntry, ...] = (
         reader="hoirecon.data.datasets.rhobin:open_rhobin",
         layout="ref/ref.pkl; test/images/<id>.jpg",
     ),
+    DatasetEntry(
+        name="closedworld",
+        title="seeded scenes of the free body and library objects in which everything is known",
+        licence="made by this library; body and objects CC0",
+        where="nowhere: give an empty folder, the questions' pictures are kept in it",
+        formats=("generated",),
+        splits=("dev", "test"),
+        truth=("reconstruction", "body_contact", "object_contact", "correspondences"),
+        reader="hoirecon.data.datasets.closedworld:open_closedworld",
+        layout="any folder",
+    ),
 )
