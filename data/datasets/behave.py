@@ -235,10 +235,15 @@ class _Reader:
         prefix = "" if self.kinect == 1 else "world_"
         params = {f"{prefix}{k}": _flat(body[k], n, f"{k} of {where}") for k, n in PARAM_SIZES.items()}
         mesh_path = folder / "person" / BODY_FIT / "person_fit.ply"
-        verts = read_mesh_file(mesh_path).verts @ R.T + t if mesh_path.is_file() else None
-        topology = "smpl" if verts is None else body_topology(len(verts), self.stand_in, str(mesh_path))
+        mesh = read_mesh_file(mesh_path) if mesh_path.is_file() else None
+        topology = "smpl" if mesh is None else body_topology(len(mesh.verts), self.stand_in, str(mesh_path))
         return ReconstructionTruth(
-            object_pose=moved(world, R, t), object_name=name, body_verts=verts, body_params=params, topology=topology
+            object_pose=moved(world, R, t),
+            object_name=name,
+            body_verts=None if mesh is None else mesh.verts @ R.T + t,
+            body_params=params,
+            topology=topology,
+            body_faces=None if mesh is None else mesh.faces,
         )
 
     def _contact(self, folder: Path, name: str) -> BodyContactTruth | None:

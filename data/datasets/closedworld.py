@@ -168,6 +168,8 @@ def truth_of(scene: ClosedWorldScene, given: NoisyObservation) -> dict[str, Trut
             body_params=scene.params.arrays(),
             topology=topology,
             body_contact=body,
+            body_faces=scene.body_model.faces,
+            object_faces=scene.mesh.faces,
         ),
         "body_contact": BodyContactTruth(body, topology, {scene.category: np.flatnonzero(body)}),
         "object_contact": ObjectContactTruth(thing, scene.mesh),

@@ -155,7 +155,8 @@ class _Reader:
     def _truth(self, f: _Frame, template: Mesh | None, held: Mapping[str, Any]) -> ReconstructionTruth:
         R, t = rotation_of_vector(held["R"], "the calibration"), translation(held["T"], "the calibration")
         body_path, thing_path = self.meshes(f)
-        body, thing = (read_mesh_file(path).verts @ R.T + t for path in (body_path, thing_path))
+        body_mesh, thing_mesh = read_mesh_file(body_path), read_mesh_file(thing_path)
+        body, thing = (mesh.verts @ R.T + t for mesh in (body_mesh, thing_mesh))
         pose = None
         if template is not None and len(template.verts) == len(thing):
             pose, left = rigid_between(template.verts, thing)
@@ -171,6 +172,8 @@ class _Reader:
             body_verts=body,
             body_params=_params(body_path.parent.parent / "res.pkl", f.frame),
             topology=body_topology(len(body), self.stand_in, str(body_path)),
+            body_faces=body_mesh.faces,
+            object_faces=thing_mesh.faces,
         )
 
 

@@ -138,6 +138,8 @@ def _sample(root: Path, folder: Path, template: Template, stand_in: bool) -> Sam
         body_verts=body_cam,
         body_params={k: v for k, v in params.items() if k not in ("focal", "princpt")},
         topology=body_topology(len(body_cam), stand_in, str(folder / "h_mesh.obj")),
+        body_faces=body.faces,
+        object_faces=thing.faces,
     )
     return Sample(question, {"reconstruction": truth}, group=id, category=label)
 

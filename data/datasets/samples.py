@@ -117,6 +117,10 @@ class ReconstructionTruth:
     topology: str = ""
     body_contact: FloatArray | None = None
     """(V,) where the file has labels of its own."""
+    body_faces: IntArray | None = None
+    """(F, 3) triangles of ``body_verts``, where the file has them; else the topology's model does."""
+    object_faces: IntArray | None = None
+    """(G, 3) triangles of ``object_verts``, where the question gives no template."""
 
 
 Truth = BodyContactTruth | ObjectContactTruth | AffordanceTruth | CorrespondenceTruth | ReconstructionTruth
