@@ -93,7 +93,9 @@ def open_behave(
         listed = list(_frames(sequence) if annotation == "fit" else _rows(sequence, _params_of(sequence, params)))
         usable = [frame for frame, reason in listed if not reason]
         without = [frame.name for frame, reason in listed if reason]
-        found.about("warning", sequence, without, "have no registration of both", "they are no samples")
+        found.about(
+            "warning", sequence, without, "without registrations of both body and object", "they are no samples"
+        )
         frames += usable
     suffix = "" if camera == 1 else f"/k{camera}"
     reader = _Reader(root, camera, annotation, str(params), is_stand_in_folder(root), suffix)

@@ -87,7 +87,7 @@ def open_contho(root: str | Path, split: str = "test", source: Source = "behave"
         raise InputError(f"{path}: {len(lost)} annotations belong to no listed image ({', '.join(lost[:3])})")
     found = Findings(root)
     bare = set(images) - {row["image_id"] for row in rows}
-    found.about("note", path, [str(images[i].get("file_name", i)) for i in sorted(bare)], "have no annotation")
+    found.about("note", path, [str(images[i].get("file_name", i)) for i in sorted(bare)], "without an annotation")
     reader = _Reader(root, path, source, is_stand_in_folder(root))
     return ConthoDataset(
         name="contho",

@@ -93,7 +93,7 @@ def open_intercap(root: str | Path, split: str = "all", camera: int = 1) -> List
         bodies = sorted((folder / "Mesh").glob("*_second.ply"))
         names = [path.name.removesuffix("_second.ply") for path in bodies]
         without = [name for name in names if not (folder / "Mesh" / f"{name}_second_obj.ply").is_file()]
-        found.about("warning", folder, without, "have no mesh of the object", "they are no samples")
+        found.about("warning", folder, without, "without a mesh of the object", "they are no samples")
         frames += [_Frame(subject, thing, segment, name) for name in names if name not in without]
     frames = _of_split(root, split, frames)
     suffix = "" if camera == 1 else f"/cam{camera}"

@@ -49,10 +49,18 @@ def validate_predictions(said: str | Path | Iterable[Prediction], dataset: Datas
     else:
         ids = list(getattr(dataset, "ids", ())) or [sample.id for sample in dataset]
     known = set(ids)
-    found.about("error", "ids", sorted(set(answers) - known), "answer no sample", "are they of another split?")
+    found.about(
+        "error",
+        "ids",
+        sorted(set(answers) - known),
+        "answered that the dataset does not have",
+        "are they of another split?",
+    )
     missing = [id for id in ids if id not in answers]
-    found.about("warning", "ids", missing, "have no answer", "each counts as the worst case")
-    found.about("note", "ids", sorted(i for i, p in answers.items() if p.failed), "failed, as the method says itself")
+    found.about("warning", "ids", missing, "without an answer", "each counts as the worst case")
+    found.about(
+        "note", "ids", sorted(i for i, p in answers.items() if p.failed), "that failed, as the method says itself"
+    )
     return list(found.tuple())
 
 

@@ -41,7 +41,7 @@ def test_every_annotation_comes_back_exactly(source: str, tmp_path: Path) -> Non
         assert (q.image is not None, q.person_mask is not None, q.object_mask is not None) == (index == 0,) * 3
         assert q.object_mesh is not None
         assert q.extra["h2d_keypoints"].shape == (73, 2)
-    assert "1 sample have no annotation" in data.problems[0].what
+    assert "1 sample without an annotation" in data.problems[0].what
 
 
 def spoil(root: Path, change: Any) -> None:

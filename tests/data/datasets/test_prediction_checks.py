@@ -66,8 +66,8 @@ def test_whole_answers_have_no_findings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "severity", "says"),
     [
-        ([right("a"), right("b")], "warning", "1 sample have no answer (c)"),
-        ([right(i) for i in "abcd"], "error", "1 sample answer no sample (d)"),
+        ([right("a"), right("b")], "warning", "1 sample without an answer (c)"),
+        ([right(i) for i in "abcd"], "error", "1 sample answered that the dataset does not have (d)"),
         ([right(i) for i in "abcb"], "error", "answers 'b' a second time"),
         ([right("a"), right("b"), Prediction("c", failed="no")], "note", "failed"),
         ([right("a"), right("b"), right("c", body_contact=np.zeros(10474))], "error", "body_contact has 10474 values"),
