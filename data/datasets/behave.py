@@ -57,6 +57,8 @@ Annotation = Literal["fit", "30fps"]
 PARAM_SIZES = {"pose": 156, "betas": 10, "trans": 3}
 BODY_FIT, OBJECT_FIT = "fit02", "fit01"
 """Names of the registrations of the released data."""
+WINDOW = 300
+"""Frames of the 30 fps files over which a tracker is aligned once (VisTracker, Xie et al., CVPR 2023)."""
 _FOLDER_OF = {"chairwood": "chair", "chairblack": "chair", "basketball": "sports ball", "yogaball": "sports ball"}
 """Object -> the folder that its fit may lie in instead of its own."""
 
@@ -205,7 +207,8 @@ class _Reader:
             ),
             camera=camera,
             object_mesh=behave_template(self.root, name),
-            extra={"depth": first_file(folder / f"{k}.depth.png"), "gender": str(info["gender"]), "distortion": lens},
+            extra={"depth": first_file(folder / f"{k}.depth.png"), "gender": str(info["gender"]), "distortion": lens}
+            | ({"window": frame.row // WINDOW} if self.annotation == "30fps" else {}),
         )
         truth: dict[str, Truth] = {"reconstruction": self._truth(folder, name, body, thing, R, t)}
         if (contact := self._contact(folder, name)) is not None:

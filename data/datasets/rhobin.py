@@ -10,7 +10,12 @@
 
     {id: {pose, betas, trans | joints (24, 3) | vertices (6890, 3);  obj_rot, obj_trans;  hum_pts, obj_pts (6000, 3)}}
 
-Of videos each array has one more axis in front, a row per frame; each frame is then a sample ``<id>/<frame>``.
+Of videos each array has one more axis in front, a row per frame; each frame is then a sample ``<id>/<frame>``, and
+``question.extra["window"]`` counts windows of 300 frames, over which trackers are aligned.
+
+Single images of the training, validation and test archives (without ``ref.pkl``) are read from ``<split>/gt/<id>.pkl``
+(``pose, betas, trans, gender, obj_angle, obj_trans, verts_smpl, verts_obj``), which hold vertices, so that no body model
+is needed; how their masks are named is not documented, so none are handed out.
 
 **Frame.** That of the file (the evaluation aligns, so it does not matter there): ``x = obj_rot @ verts + obj_trans``,
 metres, the template as it stands in the file.
@@ -32,12 +37,14 @@ import numpy as np
 from hoirecon.arrays import FloatArray, as_floats
 from hoirecon.data.datasets.folder_checks import Findings, MissingFile, first_existing
 from hoirecon.data.datasets.listed import (
+    LONGEST_OBJECT_M,
     ListedDataset,
     body_topology,
     first_file,
     in_metres,
     need,
     rotation,
+    rotation_of_vector,
     translation,
 )
 from hoirecon.data.datasets.object_arrays import read_objects
@@ -52,6 +59,8 @@ from hoirecon.pose import ObjectPose
 LICENCE = "RHOBIN: under the terms of BEHAVE, InterCap and IMHD, non-commercial research only"
 PARAMS = {"pose": 156, "betas": 10, "trans": 3}
 MAX_PICKLE_BYTES = 4 << 30
+WINDOW = 300
+"""Frames over which a tracker is aligned once (VisTracker, Xie et al., CVPR 2023)."""
 _SHAPES: Mapping[str, tuple[int | str, ...]] = {
     "pose": (156,), "betas": ("B",), "trans": (3,), "joints": ("J", 3), "vertices": ("V", 3), "obj_rot": (3, 3),
     "obj_trans": (3,), "hum_pts": ("N", 3), "obj_pts": ("N", 3),
@@ -63,8 +72,8 @@ def open_rhobin(root: str | Path, split: str = "test", images: str | Path = "") 
     """Read a reference file.
 
     Args:
-        root: folder of ``ref/ref.pkl`` or ``ref.pkl``.
-        split: ``test``; the reference is of one set.
+        root: folder of ``ref/ref.pkl`` or ``ref.pkl``, or of ``<split>/gt/``.
+        split: ``test``; also ``train`` and ``val`` of single images.
         images: folder of the set's pictures, ``<id>.jpg`` or ``.png``; empty: ``<split>/images`` below the root.
 
     Raises:
@@ -72,8 +81,13 @@ def open_rhobin(root: str | Path, split: str = "test", images: str | Path = "") 
     """
     root = Path(root)
     path = first_existing(root, "ref/ref.pkl", "ref.pkl")
+    folder = Path(images) if str(images) else root / split / "images"
+    if path is None and (root / split / "gt").is_dir():
+        return _open_single(root, split, folder)
     if path is None:
-        raise MissingFile(f"{root} has no ref/ref.pkl: unpack the challenge's reference archive there")
+        raise MissingFile(f"{root} has no ref/ref.pkl and no {split}/gt: unpack the challenge's archives there")
+    if split != "test":
+        raise MissingFile(f"{path} is the reference of 'test', and {root} has no {split}/gt")
     held = read_objects(path, "a RHOBIN reference", MAX_PICKLE_BYTES)
     held = need(held, ("annotations", "templates"), str(path))
     rows = {str(id): need(row, (*PARAMS, "obj_rot", "obj_trans", "meta"), f"{path.name}, '{id}'")
@@ -86,7 +100,6 @@ def open_rhobin(root: str | Path, split: str = "test", images: str | Path = "") 
     if unknown:
         raise InputError(f"{path.name}: {len(unknown)} ids name objects without a template ({unknown[0]}, ...)")
     entries = [(id, frame) for id, row in rows.items() for frame in _frames(row)]
-    folder = Path(images) if str(images) else root / split / "images"
     reader = _Reader(rows, templates, folder)
     return ListedDataset(
         name="rhobin",
@@ -159,17 +172,63 @@ class _Reader:
             rotation(_of_frame(row, "obj_rot", frame, where), where),
             translation(_of_frame(row, "obj_trans", frame, where), where),
         )
-        safe = "/" not in id and "\\" not in id and not id.startswith(".")
-        image = first_file(*(self.images / f"{id}.{e}" for e in ("jpg", "png"))) if safe and frame is None else None
+        image = _image(self.images, id) if frame is None else None
         question = Question(
             id=id if frame is None else f"{id}/{frame:05d}",
             image=image,
             label=name,
             object_mesh=template.mesh,
-            extra={"dataset": dataset, "gender": gender, "symmetries": template.symmetries},
+            extra={"dataset": dataset, "gender": gender, "symmetries": template.symmetries}
+            | ({} if frame is None else {"window": frame // WINDOW}),
         )
         truth = ReconstructionTruth(object_pose=pose, object_name=name, body_params=params, topology="smpl")
         return Sample(question, {"reconstruction": truth}, group=id, category=name)
+
+
+def _image(folder: Path, id: str) -> Path | None:
+    """The picture of an id, unless the id would leave the folder."""
+    safe = "/" not in id and "\\" not in id and not id.startswith(".")
+    return first_file(*(folder / f"{id}.{e}" for e in ("jpg", "png"))) if safe else None
+
+
+# ------------------------------------------------------------------------------------------------------- single images
+def _open_single(root: Path, split: str, images: Path) -> ListedDataset:
+    files = sorted((root / split / "gt").glob("*.pkl"))
+    stand_in = is_stand_in_folder(root)
+    return ListedDataset(
+        name="rhobin",
+        version="gt",
+        split=split,
+        licence=LICENCE,
+        ids=tuple(path.stem for path in files),
+        read=lambda k: _single(files[k], images, stand_in),
+        root=root,
+        label_files=tuple(files),
+        stand_in=stand_in,
+    )
+
+
+def _single(path: Path, images: Path, stand_in: bool) -> Sample:
+    keys = (*PARAMS, "gender", "obj_angle", "obj_trans", "verts_smpl", "verts_obj")
+    row = need(read_objects(path, "a RHOBIN annotation"), keys, str(path))
+    where = f"{path.parent.parent.name}/{path.name}"
+    params = {k: np.ravel(np.asarray(row[k], dtype=np.float64)) for k in PARAMS}
+    if len(params["pose"]) != PARAMS["pose"] or len(params["trans"]) != PARAMS["trans"]:
+        raise InputError(f"{where}: pose and trans have {len(params['pose'])} and {len(params['trans'])} numbers")
+    body = as_floats(row["verts_smpl"], ("V", 3), f"verts_smpl of {where}")
+    thing = as_floats(row["verts_obj"], ("V", 3), f"verts_obj of {where}")
+    if max(np.ptp(body, axis=0).max(), np.ptp(thing, axis=0).max()) > LONGEST_OBJECT_M:
+        raise InputError(f"{where}: body or object is longer than {LONGEST_OBJECT_M:g} m: in millimetres? give metres")
+    R, t = rotation_of_vector(row["obj_angle"], where), translation(row["obj_trans"], where)
+    truth = ReconstructionTruth(
+        object_pose=ObjectPose(R, t),
+        object_verts=thing,
+        body_verts=body,
+        body_params={k: as_floats(v, ("N",), f"{k} of {where}") for k, v in params.items()},
+        topology=body_topology(len(body), stand_in, where),
+    )
+    question = Question(id=path.stem, image=_image(images, path.stem), extra={"gender": str(row["gender"])})
+    return Sample(question, {"reconstruction": truth}, group=path.stem)
 
 
 # -------------------------------------------------------------------------------------------------------------- results

@@ -10,13 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hoirecon.data.datasets.fixtures.rhobin import FRAMES, IDS, VIDEO, write_rhobin
+from hoirecon.data.datasets.fixtures.placed import thing
+from hoirecon.data.datasets.fixtures.rhobin import FRAMES, IDS, VIDEO, write_rhobin, write_rhobin_single
 from hoirecon.data.datasets.predictions import Prediction
 from hoirecon.data.datasets.registry import open_dataset
 from hoirecon.data.datasets.rhobin import open_rhobin, read_rhobin_results, write_rhobin_results
 from hoirecon.data.datasets.samples import ReconstructionTruth
 from hoirecon.errors import InputError
 from hoirecon.pose import ObjectPose
+
+
+class _Evil:
+    def __reduce__(self) -> Any:
+        return os.system, ("touch hacked",)
 
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])
@@ -39,6 +45,42 @@ def test_the_reference_comes_back_exactly(protocol: int, tmp_path: Path) -> None
         assert np.array_equal(sample.question.object_mesh.verts, held["templates"]["box"]["verts"])
         assert sample.question.extra["symmetries"].shape == (2, 4, 4)
         assert (sample.question.extra["gender"], sample.group, sample.category) == ("male", id, "box")
+
+
+def test_single_images_come_back_exactly_with_vertices(tmp_path: Path) -> None:
+    rows = write_rhobin_single(tmp_path)
+    data = open_dataset("rhobin", tmp_path, "val")
+    assert ([s.id for s in data], data.version) == (list(rows), "gt")
+    for sample in data:
+        true, said = rows[sample.id], sample.truth["reconstruction"]
+        assert isinstance(said, ReconstructionTruth)
+        assert said.object_pose is not None
+        assert np.array_equal(said.body_verts, true["verts_smpl"])
+        assert np.array_equal(said.object_verts, true["verts_obj"])
+        assert np.abs(said.object_pose.apply(thing()[0]) - true["verts_obj"]).max() < 1e-9
+        assert np.array_equal(said.body_params["pose"], true["pose"])
+        assert (sample.question.image is not None) == (sample.id == IDS[0])
+        assert said.topology == "standin-6890"
+    path = tmp_path / "val" / "gt" / f"{IDS[0]}.pkl"
+    for changes, says in (
+        ({"verts_obj": 1000 * rows[IDS[0]]["verts_obj"]}, "millimetres"),
+        ({"pose": np.zeros(72)}, "72 and 3 numbers"),
+        ({"verts_smpl": np.full((6890, 3), np.nan)}, "NaN"),
+        ({"gender": _Evil()}, "was not executed"),
+    ):
+        path.write_bytes(pickle.dumps({**rows[IDS[0]], **changes}))
+        with pytest.raises(InputError, match=says):
+            data[0]
+    with pytest.raises(InputError, match="no train/gt"):
+        open_rhobin(tmp_path, "train")
+
+
+def test_frames_of_a_video_know_their_window(tmp_path: Path) -> None:
+    write_rhobin(tmp_path)
+    windows = [s.question.extra.get("window") for s in open_rhobin(tmp_path)]
+    assert windows == [None, None, None, 0, 0, 0]
+    with pytest.raises(InputError, match="reference of 'test'"):
+        open_rhobin(tmp_path, "val")
 
 
 def test_results_come_back_exactly_and_ours_are_read_by_plain_pickle(tmp_path: Path) -> None:
@@ -75,11 +117,6 @@ def test_vertices_and_points_stand_where_parameters_do_not(tmp_path: Path) -> No
     assert np.abs(said["a"].body_verts - verts).max() < 2e-3
     assert said["a"].topology == "smpl"
     assert np.array_equal(said["b"].object_verts, points + 1)
-
-
-class _Evil:
-    def __reduce__(self) -> Any:
-        return os.system, ("touch hacked",)
 
 
 EYE = np.eye(3)
