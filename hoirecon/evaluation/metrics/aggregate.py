@@ -114,8 +114,13 @@ def mean_of_batch_means(values: Any, batch_size: int) -> Statistic:
     return per_group_mean(given, [str(i // batch_size) for i in range(len(given))])
 
 
-def pooled(top: Any, bottom: Any) -> Statistic:
+def pooled(top: Any, bottom: Any, of_nothing: float = float("nan")) -> Statistic:
     """A sum over all samples divided by a sum: pooled precision is (true positives, predicted positives).
+
+    Args:
+        top: (N,) what each sample adds above.
+        bottom: (N,) below.
+        of_nothing: the figure where the sum below is 0.
 
     Example:
         >>> pooled([1, 9], [2, 10]).value
@@ -123,7 +128,11 @@ def pooled(top: Any, bottom: Any) -> Statistic:
     """
     above, below = _column(top, "top"), _column(bottom, "bottom")
     _same_length(above, below)
-    return Statistic(np.stack([above, below], axis=1), lambda sums: ratio(sums[..., 0], sums[..., 1]))
+
+    def finish(sums: FloatArray) -> FloatArray:
+        return np.where(sums[..., 1] == 0, of_nothing, ratio(sums[..., 0], sums[..., 1]))
+
+    return Statistic(np.stack([above, below], axis=1), finish)
 
 
 def harmonic_of(one: Statistic, other: Statistic) -> Statistic:
@@ -147,12 +156,13 @@ def category_macro(statistic: Statistic, categories: Sequence[str]) -> Statistic
     rows, width = statistic.columns.shape
     codes = _codes(categories, rows)
     count = int(codes.max()) + 1 if rows else 0
-    columns = np.zeros((rows, count, width))
-    columns[np.arange(rows), codes] = statistic.columns
+    columns = np.zeros((rows, count, width + 1))  # the last says how many rows of the category are there
+    columns[np.arange(rows), codes, :width], columns[np.arange(rows), codes, width] = statistic.columns, 1.0
 
     def finish(sums: FloatArray) -> FloatArray:
-        each = statistic.finish(sums.reshape(*sums.shape[:-1], count, width))
-        known = ~np.isnan(each)
+        table = sums.reshape(*sums.shape[:-1], count, width + 1)
+        each = statistic.finish(table[..., :width])
+        known = ~np.isnan(each) & (table[..., width] > 0)
         return ratio(np.where(known, each, 0.0).sum(-1), known.sum(-1).astype(np.float64))
 
     return Statistic(columns.reshape(rows, -1), finish)

@@ -141,8 +141,8 @@ class ContactPreset:
     def _statistics(self, per_sample: dict[str, FloatArray], counts: Counts) -> dict[str, Statistic]:
         statistics = {name: self._mean(values) for name, values in per_sample.items()}
         if self.pooled_precision_recall:
-            statistics["precision"] = pooled(counts.tp, counts.predicted)
-            statistics["recall"] = pooled(counts.tp, counts.positive)
+            statistics["precision"] = pooled(counts.tp, counts.predicted, of_nothing=0.0)
+            statistics["recall"] = pooled(counts.tp, counts.positive, of_nothing=0.0)
         if not self.with_f1:
             del statistics["f1"]
             statistics = {"f1_of_means": harmonic_of(statistics["precision"], statistics["recall"]), **statistics}

@@ -21,6 +21,9 @@ from hoirecon.errors import InputError
 Paths = Literal["crossings", "edges"]
 """Along edges and straight across one of them, or along edges only."""
 
+DIAMETER_STARTS = 8
+"""Vertices from which the longest distance is sought."""
+
 
 class SurfaceDistances(Protocol):
     """Distances on one body's surface."""
@@ -71,12 +74,14 @@ class MeshDistances:
 
     @cached_property
     def diameter_m(self) -> float:
-        """Longest distance found by going from a vertex to the farthest, four times; at most the true diameter."""
-        at, longest = 0, 0.0
-        for _ in range(4):
+        """Longest distance from any of eight vertices, each the farthest from those before; at most the true one."""
+        at, longest, nearest = 0, 0.0, np.full(self.num_verts, np.inf)
+        for _ in range(DIAMETER_STARTS):
             reach = self._reach(np.array([at]))
-            reach = np.where(np.isfinite(reach), reach, -1.0)
-            at, longest = int(reach.argmax()), max(longest, float(reach.max()))
+            joined = np.isfinite(reach)
+            longest = max(longest, float(reach[joined].max()))
+            nearest = np.minimum(nearest, reach)
+            at = int(np.where(joined, nearest, -1.0).argmax())
         return longest
 
     def to_set(self, verts: IntArray) -> FloatArray:
