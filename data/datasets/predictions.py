@@ -165,7 +165,7 @@ def read_prediction(path: str | Path) -> Prediction:
         return _unpack(header, arrays)
     except InputError as err:
         raise InputError(f"{path.name}: {err}") from None
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as err:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as err:
         raise InputError(f"{path.name} is not a whole prediction ({type(err).__name__}: {err})") from None
 
 

@@ -14,8 +14,8 @@ Of videos each array has one more axis in front, a row per frame; each frame is 
 ``question.extra["window"]`` counts windows of 300 frames, over which trackers are aligned.
 
 Single images of the training, validation and test archives (without ``ref.pkl``) are read from ``<split>/gt/<id>.pkl``
-(``pose, betas, trans, gender, obj_angle, obj_trans, verts_smpl, verts_obj``), which hold vertices, so that no body model
-is needed; how their masks are named is not documented, so none are handed out.
+(``pose, betas, trans, gender, obj_angle, obj_trans, verts_smpl, verts_obj``), which hold vertices, so that no body
+model is needed; how their masks are named is not documented, so none are handed out.
 
 **Frame.** That of the file (the evaluation aligns, so it does not matter there): ``x = obj_rot @ verts + obj_trans``,
 metres, the template as it stands in the file.

@@ -107,6 +107,7 @@ def test_changed_headers_are_named(change: dict[str, object], says: str, tmp_pat
         ({"R": np.eye(3).tolist(), "t": [0, 0, None], "s": 1}, "NaN"),
         ({"body_contact_ids": [0, 0], "body_contact_scores": [0.5, 0.6]}, "twice"),
         ({"body_contact_ids": [0], "body_contact_scores": [1.5]}, "lie in"),
+        ({"body_contact_ids": [10**20], "body_contact_scores": [0.5]}, "not a whole prediction"),
         ({"body_contact_ids": [0], "body_contact_scores": [0.5, 0.5]}, "ids and"),
     ],
 )
