@@ -320,13 +320,17 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def run(args: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code; mendable errors are one sentence on stderr and code 2."""
-    command: Any = tyro.cli(
-        Command,
-        prog="hoirecon",
-        args=split_contact(list(sys.argv[1:] if args is None else args)),
-        description="Human-object interaction reconstruction from one photograph.",
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
-    )
+    given = list(sys.argv[1:] if args is None else args)
+    try:
+        command: Any = tyro.cli(
+            Command,
+            prog="hoirecon",
+            args=split_contact(given),
+            description="Human-object interaction reconstruction from one photograph.",
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
+        )
+    except SystemExit as stop:  # wrong usage of bench is 1, so that 2 means its input alone
+        raise SystemExit(1 if stop.code == EXIT_ERROR and given[:1] == ["bench"] else stop.code) from None
     try:
         code: int = command.run()
         return code

@@ -10,6 +10,18 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from hoirecon.cli_bench_runs import (
+    BenchCheckData,
+    BenchCompare,
+    BenchDescribe,
+    BenchLeaderboard,
+    BenchList,
+    BenchMerge,
+    BenchReport,
+    BenchRun,
+    BenchScore,
+    BenchValidate,
+)
 from hoirecon.errors import InputError
 
 
@@ -173,10 +185,20 @@ class BenchFitSpeed:
 
 @dataclass(frozen=True)
 class Bench:
-    """Measure."""
+    """Measure: the field's tasks with its own protocols, the closed world, cost and speed."""
 
     what: (
-        Annotated[BenchClosedWorld, tyro.conf.subcommand("closedworld")]
+        Annotated[BenchList, tyro.conf.subcommand("list")]
+        | Annotated[BenchDescribe, tyro.conf.subcommand("describe")]
+        | Annotated[BenchRun, tyro.conf.subcommand("run")]
+        | Annotated[BenchMerge, tyro.conf.subcommand("merge")]
+        | Annotated[BenchValidate, tyro.conf.subcommand("validate")]
+        | Annotated[BenchScore, tyro.conf.subcommand("score")]
+        | Annotated[BenchCompare, tyro.conf.subcommand("compare")]
+        | Annotated[BenchReport, tyro.conf.subcommand("report")]
+        | Annotated[BenchLeaderboard, tyro.conf.subcommand("leaderboard")]
+        | Annotated[BenchCheckData, tyro.conf.subcommand("check-data")]
+        | Annotated[BenchClosedWorld, tyro.conf.subcommand("closedworld")]
         | Annotated[BenchClosedWorldPage, tyro.conf.subcommand("closedworld-page")]
         | Annotated[BenchContactCost, tyro.conf.subcommand("contact-cost")]
         | Annotated[BenchContactSpeed, tyro.conf.subcommand("contact-speed")]

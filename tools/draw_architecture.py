@@ -28,6 +28,7 @@ DOOR = (
     "hoirecon.cli_contact",
     "hoirecon.cli_values",
     "hoirecon.cli_bench",
+    "hoirecon.cli_bench_runs",
     "hoirecon.doctor",
     "hoirecon.sample",
     "hoirecon.scene",
