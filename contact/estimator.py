@@ -151,7 +151,8 @@ class InteractVLM:
         """Read a released checkpoint as it is, or a folder that :meth:`save_pretrained` or ``contact convert`` wrote.
 
         Args:
-            folder: the checkpoint's folder.
+            folder: the checkpoint's folder, or ``tiny``: the small model that comes with the package, which sees
+                landmarks and masks in place of photographs (see docs/small-model.md).
             device: where torch runs it.
             dtype: ``auto`` takes bfloat16 where the hardware is fast with it and float32 elsewhere; or a type.
             quantize: keep the language model's matrices in 8 or 4 bits (our own folders only).
@@ -172,10 +173,11 @@ class InteractVLM:
             MissingExtraError: transformers, sentencepiece or segment-anything are not installed (extras vlm, sam).
         """
         from hoirecon.contact.checkpoints.layout import TOKENIZER_FOLDER
-        from hoirecon.contact.checkpoints.open import kind_of, open_checkpoint
+        from hoirecon.contact.checkpoints.open import kind_of, open_checkpoint, shipped
         from hoirecon.contact.inference.precision import choose_dtype
         from hoirecon.contact.prompting.tokenizer import ContactTokenizer
 
+        folder = shipped(folder)
         chosen = choose_dtype(device, dtype)
         words = Path(folder) / TOKENIZER_FOLDER if kind_of(folder) == "native" else Path(folder)
         tokenizer = ContactTokenizer.from_folder(words)  # what is missing is said before gigabytes are read
@@ -438,6 +440,8 @@ class InteractVLM:
                 raise InputError(f"there is no kind of question '{query.kind}': choose {', '.join(ROLE_OF_KIND)}")
             if query.kind in ("object", "affordance") and query.mesh is None:
                 raise InputError(f"contact on the {str(query.label)[:80]} needs its mesh or points: give mesh=...")
+            if query.kind == "image" and self.network.config.sees_evidence:
+                raise InputError("this model sees landmarks and masks, not the photograph: it finds no contact in it")
             if query.kind != "image" and views == 1:
                 raise InputError(
                     "these weights segment the photograph only (they know one view): ask image_contact, or take "

@@ -11,6 +11,7 @@ import numpy as np
 
 from hoirecon.arrays import FloatArray, IntArray
 from hoirecon.contact.geometric import GeometricContact
+from hoirecon.contact.inference.evidence import Evidence
 from hoirecon.contact.inference.queries import Query
 from hoirecon.contact.protocols import WHOLE, ContactEstimate, ContactObject, PartPair
 from hoirecon.contact_map import CONTACT_THRESHOLD, ContactMap
@@ -48,7 +49,8 @@ def estimate_in_scene(
         )
     label = obj.category.name if obj.category is not None else obj.mesh.name
     learned = [side for side in SIDES if side in model.trained_for]
-    found = model.ask([Query(side, observation.image, label, mesh=obj.mesh) for side in learned])
+    seen = Evidence.of(observation, object_index) if model.network.config.sees_evidence else observation.image
+    found = model.ask([Query(side, seen, label, mesh=obj.mesh) for side in learned])
     maps = {side: result for side, result in zip(learned, found, strict=True) if isinstance(result, ContactMap)}
     guess = GeometricContact(model.body_model).estimate(observation, body, obj, pose, object_index)
     return _together(model.body_model, obj, maps, guess)

@@ -4,7 +4,7 @@
 
     hoirecon.json           manifest: configuration, size and sha256 of every file
     language_model/         a LlamaForCausalLM folder of Hugging Face, so that transformers can quantise while it loads
-    vision_tower/           a CLIPVisionModel folder of Hugging Face
+    vision_tower/           a CLIPVisionModel folder of Hugging Face, or our evidence tower
     mv_loc.safetensors      MV-Loc, Segment Anything's names
     contact.safetensors     projector, token projection, FeatLift, attention splitter
     extras.safetensors      tensors kept with the network, e.g. features of constant views (if any)
@@ -27,6 +27,7 @@ from hoirecon.contact.checkpoints.keys import LANGUAGE, TOWER
 from hoirecon.contact.checkpoints.shards import TensorInfo, open_shard, read_catalogue
 from hoirecon.contact.checkpoints.writer import SafetensorsWriter, Spec
 from hoirecon.contact.modeling.config import NetworkConfig, config_dict, config_from_dict
+from hoirecon.contact.modeling.evidence_tower import EvidenceConfig
 from hoirecon.errors import InputError
 from hoirecon.files import read_json, write_json
 
@@ -131,10 +132,16 @@ def write_configs(folder: Path, config: NetworkConfig, dtype: str) -> None:
     """The two config.json by which transformers reads language model and tower on their own."""
     from hoirecon.contact.modeling.vlm import clip_config, llama_config
 
-    for name, made in ((LANGUAGE_FOLDER, llama_config(config.language)), (TOWER_FOLDER, clip_config(config.vision))):
+    made = {LANGUAGE_FOLDER: llama_config(config.language)}
+    if isinstance(config.vision, EvidenceConfig):
+        (folder / TOWER_FOLDER).mkdir(exist_ok=True)
+        write_json(folder / TOWER_FOLDER / "config.json", {"model_type": "hoirecon_evidence", **asdict(config.vision)})
+    else:
+        made[TOWER_FOLDER] = clip_config(config.vision)
+    for name, of_part in made.items():
         (folder / name).mkdir(exist_ok=True)
-        made.dtype = dtype
-        made.save_pretrained(folder / name)
+        of_part.dtype = dtype
+        of_part.save_pretrained(folder / name)
 
 
 def copy_beside(out: Path, tokenizer: Path | None, tower: Path | None = None) -> None:

@@ -44,6 +44,17 @@ class Loaded:
     """Tensors that were kept with the network, e.g. features of constant views."""
 
 
+SHIPPED = ("tiny",)
+"""Names of weights that come with the package."""
+
+
+def shipped(name: str | Path) -> Path:
+    """The folder that a name stands for: one of :data:`SHIPPED`, unless a folder here is called so; else as it is."""
+    if name in SHIPPED and not Path(name).is_dir():
+        return Path(__file__).parent.parent / "assets" / str(name)
+    return Path(name)
+
+
 def kind_of(folder: str | Path) -> Kind:
     """Which kind of folder this is.
 

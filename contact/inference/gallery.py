@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from hoirecon.contact.modeling.feat_lift import normalize_cameras
 from hoirecon.contact.rendering.body_views import vitruvian_pose
@@ -119,6 +120,14 @@ class Gallery:
         """Its pictures and maps."""
         return _kept(self._rendered, subject.key, lambda: self._draw(subject))
 
+    def pictures(self, subject: Subject) -> Tensor:
+        """(V, 3, S, S) its pictures as MV-Loc's encoder takes them: as drawn, or shrunk if they were drawn larger."""
+        drawn = torch.as_tensor(self.rendered(subject).images).permute(0, 3, 1, 2)
+        side = self.network.config.sam.img_size
+        if drawn.shape[-1] == side:
+            return drawn
+        return functional.interpolate(drawn.float(), (side, side), mode="bilinear", antialias=True)
+
     def features(self, subject: Subject) -> Tensor:
         """(V, C, e, e) MV-Loc's embeddings of its pictures, on the network's device."""
         return _kept(self._features, subject.key, lambda: self._embed(subject))
@@ -144,11 +153,11 @@ class Gallery:
         return weights_hash(self.network.mv_loc.image_encoder)
 
     def _sized(self, table: ViewTable) -> ViewTable:
-        """Views as large as MV-Loc takes them (1024 pixels in the released models), as many as the network knows."""
+        """Views as large as the network is to see them (1024 pixels in the released models), as many as it knows."""
         views = self.network.config.num_views
         if len(table.views) != views:
             raise InputError(f"the view table {table.name} has {len(table.views)} views, but the network knows {views}")
-        return resized(table, self.network.config.sam.img_size)
+        return resized(table, self.network.config.map_side)
 
     def _draw(self, subject: Subject) -> RenderedViews:
         if subject.folder is not None:
@@ -160,8 +169,7 @@ class Gallery:
             return self.encoded[subject.key].to(self._device)
 
         def encode() -> Tensor:
-            pictures = torch.as_tensor(self.rendered(subject).images).permute(0, 3, 1, 2)
-            return self.network.mv_loc.encode(pictures.to(self._device), self.batch)
+            return self.network.mv_loc.encode(self.pictures(subject).to(self._device), self.batch)
 
         if self.cache is None:
             return encode()

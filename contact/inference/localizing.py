@@ -68,8 +68,8 @@ class Localizer:
         """Embeddings to decode, cameras to tell FeatLift, and the sizes before and after scaling back."""
         if subject is None:
             return look.sam_features, None, (look.sam_size, look.size)
-        side = self.network.config.sam.img_size
-        return self.gallery.features(subject), self.gallery.cameras(subject), ((side, side), (side, side))
+        side, drawn = self.network.config.sam.img_size, self.network.config.map_side
+        return self.gallery.features(subject), self.gallery.cameras(subject), ((side, side), (drawn, drawn))
 
 
 def probability(logits: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from hoirecon.arrays import ByteArray
+from hoirecon.contact.inference.evidence import Evidence, evidence_of
 from hoirecon.contact.inference.generation import Answer, Prefix, answer, prefill_images, teach
 from hoirecon.contact.inference.preprocess import (
     Floats32,
@@ -23,6 +24,7 @@ from hoirecon.contact.inference.preprocess import (
     cut_person,
     sam_pixels,
 )
+from hoirecon.contact.modeling.evidence_tower import EvidenceConfig
 from hoirecon.contact.prompting.conversation import prefix_ids, question_ids
 from hoirecon.errors import InputError
 from hoirecon.images import read_image
@@ -46,6 +48,8 @@ class Look:
     """The language model's cache after the image."""
     network: InteractVLMNetwork = field(repr=False)
     """Who looked."""
+    evidence: Evidence | None = None
+    """What a model with an evidence tower was told in place of the photograph."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -100,12 +104,18 @@ class Looker:
         cuts: dict[tuple[int, int], _Cut] = {}  # by identity: the same file is read and hashed once
         keys = []
         for image, person in wanted:
+            if not isinstance(image, Look) and self.network.config.sees_evidence:
+                image, person = _as_evidence(image, person), None
             if isinstance(image, Look):
                 keys.append(f"look-{id(image)}")
                 made[keys[-1]] = self._own(image, person)
                 continue
             who = id(image), id(person)
-            cut = cuts[who] = cuts.get(who) or _cut(read_image(image).rgb, person, self.margin)
+            if isinstance(image, Evidence):
+                cut = _Cut(image.observation.image, image.observation.size, None, image)
+            else:
+                cut = cuts.get(who) or _cut(read_image(image).rgb, person, self.margin)
+            cuts[who] = cut
             keys.append(cut.key)
             if cut.key in self._looks:
                 made[cut.key] = self._looks[cut.key]
@@ -153,7 +163,7 @@ class Looker:
         """
         vlm = self.network.vlm
         ids = [*prefix_ids(self.tokenizer), *question_ids(self.tokenizer, question), *answered[:-1]]
-        return vlm.hidden(vlm.embed(ids, self._image_tokens([look.rgb])[0])[None])[0]
+        return vlm.hidden(vlm.embed(ids, self._image_tokens([look.evidence or look.rgb])[0])[None])[0]
 
     def forget(self) -> None:
         """Drop the encodings that are kept."""
@@ -166,18 +176,25 @@ class Looker:
     def _encode(self, cuts: dict[str, _Cut]) -> dict[str, Look]:
         if not cuts:
             return {}
-        tokens = self._image_tokens([cut.rgb for cut in cuts.values()])
+        tokens = self._image_tokens([cut.evidence or cut.rgb for cut in cuts.values()])
         prefixes = prefill_images(self.network.vlm, prefix_ids(self.tokenizer), tokens)
         return {
-            key: Look(cut.rgb, cut.full_size, cut.window, prefix, self.network)
+            key: Look(cut.rgb, cut.full_size, cut.window, prefix, self.network, cut.evidence)
             for (key, cut), prefix in zip(cuts.items(), prefixes, strict=True)
         }
 
-    def _image_tokens(self, pictures: Sequence[ByteArray]) -> Tensor:
+    def _image_tokens(self, pictures: Sequence[ByteArray | Evidence]) -> Tensor:
         """(B, P, H) what the language model sees of each picture."""
-        side = self.network.config.vision.image_size
-        pixels = torch.stack([torch.as_tensor(clip_pixels(rgb, side)) for rgb in pictures])
+        pixels = torch.stack([self._told(picture) for picture in pictures])
         return self.network.vlm.image_tokens(pixels.to(self.network.vlm.projector.weight.device))
+
+    def _told(self, picture: ByteArray | Evidence) -> Tensor:
+        """One picture as the tower takes it."""
+        vision = self.network.config.vision
+        if isinstance(picture, Evidence):
+            assert isinstance(vision, EvidenceConfig)  # other models are never given evidence
+            return picture.packed(vision)
+        return torch.as_tensor(clip_pixels(picture, vision.image_size))
 
     def _own(self, look: Look, person: Any) -> Look:
         if look.network is not self.network:
@@ -204,13 +221,22 @@ class _Cut:
     rgb: ByteArray
     full_size: tuple[int, int]
     window: Window | None
+    evidence: Evidence | None = None
 
     @cached_property
     def key(self) -> str:
-        """Equal for equal pixels in the same place."""
+        """Equal for equal pixels in the same place, or equal evidence."""
+        if self.evidence is not None:
+            return self.evidence.key
         digest = hashlib.sha256(np.ascontiguousarray(self.rgb).tobytes())
         digest.update(repr((self.rgb.shape, self.full_size, self.window)).encode())
         return digest.hexdigest()
+
+
+def _as_evidence(image: Any, person: Any) -> Evidence:
+    if person is not None:
+        raise InputError("evidence is of one person already: choose the person when the photograph is observed")
+    return evidence_of(image)
 
 
 def _cut(rgb: ByteArray, person: Any, margin: float) -> _Cut:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hoirecon.contact.modeling.contact_tokens import ContactTokens
+from hoirecon.contact.modeling.evidence_tower import EvidenceConfig
 from hoirecon.errors import InputError
 from hoirecon.sam_network import SamConfig
 
@@ -82,8 +83,8 @@ class NetworkConfig:
 
     language: LanguageConfig = field(default_factory=LanguageConfig)
     """The language model."""
-    vision: VisionConfig = field(default_factory=VisionConfig)
-    """The image tower."""
+    vision: VisionConfig | EvidenceConfig = field(default_factory=VisionConfig)
+    """The image tower: CLIP's, or one that sees landmarks and masks."""
     sam: SamConfig = field(default_factory=SamConfig)
     """MV-Loc's Segment Anything."""
     tokens: ContactTokens = field(default_factory=ContactTokens)
@@ -108,6 +109,10 @@ class NetworkConfig:
     """Name of the view table of bodies."""
     object_views: str = "4MV-Z_HM"
     """Name of the view table of objects."""
+    view_side: int = 0
+    """Side of the views that are drawn and lifted from, pixels; 0 is the mask network's own side. A small mask network
+    sees them shrunk, and its masks are brought to their size: at its own 96 pixels most vertices of a hand share a
+    pixel or have none."""
     human_weight: float = 3.0
     """Weight of human contact in training; 0 says that the model never learned it."""
     object_weight: float = 0.0
@@ -126,6 +131,16 @@ class NetworkConfig:
             raise InputError(
                 f"there is no camera encoder '{self.camera_encoder}': choose none, simple, view_index or vi_v1"
             )
+
+    @property
+    def map_side(self) -> int:
+        """Side of the views that are drawn, pixels."""
+        return self.view_side or self.sam.img_size
+
+    @property
+    def sees_evidence(self) -> bool:
+        """Whether the tower takes landmarks and masks in place of a photograph."""
+        return isinstance(self.vision, EvidenceConfig)
 
     @property
     def splits_attention(self) -> bool:
@@ -148,7 +163,7 @@ def config_from_dict(values: Mapping[str, Any]) -> NetworkConfig:
     """
     parts: dict[str, Any] = {
         "language": LanguageConfig,
-        "vision": VisionConfig,
+        "vision": EvidenceConfig if "landmarks" in dict(values.get("vision", {})) else VisionConfig,
         "sam": SamConfig,
         "tokens": ContactTokens,
     }

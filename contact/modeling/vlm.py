@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hoirecon.contact.modeling.config import LanguageConfig, NetworkConfig, VisionConfig
+from hoirecon.contact.modeling.evidence_tower import EvidenceConfig, EvidenceTower
 from hoirecon.errors import InputError, require
 
 IMAGE_TOKEN = -200
@@ -70,15 +71,17 @@ class VLM(nn.Module):
 
     def restore_buffers(self, device: torch.device | str) -> None:
         """Make anew what no checkpoint holds, after the weights of a model from the meta device were assigned."""
+        if isinstance(self.config.vision, EvidenceConfig):
+            return
         embeddings: Any = self.vision_tower.embeddings
         count = self.config.vision.num_patches + 1
         embeddings.position_ids = torch.arange(count, device=device).expand(1, -1)
 
     def image_features(self, images: Tensor) -> Tensor:
-        """What the tower sees in each patch, without gradients: it is never trained.
+        """What the tower sees in each patch; CLIP without gradients, as it is never trained.
 
         Args:
-            images: (B, 3, S, S) normalised as CLIP wants them.
+            images: (B, 3, S, S) normalised as CLIP wants them, or (B, N) packed evidence.
 
         Returns:
             (B, P, width of the tower): hidden state ``select_layer`` without the class token.
@@ -86,6 +89,9 @@ class VLM(nn.Module):
         Raises:
             InputError: images of another size.
         """
+        if isinstance(self.config.vision, EvidenceConfig):
+            told: Tensor = self.vision_tower(images.to(self.projector.weight.device))
+            return told
         side = self.config.vision.image_size
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, side, side):
             raise InputError(f"the image tower takes images (B, 3, {side}, {side}), got {tuple(images.shape)}")
@@ -209,8 +215,10 @@ def _language_model(config: LanguageConfig) -> Any:
     return model
 
 
-def _vision_tower(config: VisionConfig) -> Any:
-    """CLIP's vision transformer of these sizes."""
+def _vision_tower(config: VisionConfig | EvidenceConfig) -> Any:
+    """CLIP's vision transformer of these sizes, or the tower that sees evidence."""
+    if isinstance(config, EvidenceConfig):
+        return EvidenceTower(config)
     made = clip_config(config)
     made._attn_implementation = "sdpa"
     tower = require("transformers", extra="vlm").CLIPVisionModel(made)
