@@ -16,6 +16,7 @@ from hoirecon.camera import Camera
 from hoirecon.contact.geometric import GeometricConfig, GeometricContact
 from hoirecon.contact.protocols import ContactEstimate, ContactEstimator
 from hoirecon.data.body import BodyModel, load_body
+from hoirecon.data.objects.usable import UsableObject
 from hoirecon.errors import InputError
 from hoirecon.fitting.body_fit import fit_body, refine_body
 from hoirecon.fitting.body_links import contact_lines, contact_links, grip_of
@@ -26,14 +27,22 @@ from hoirecon.fitting.joint_config import JointConfig
 from hoirecon.fitting.object_fit import FitConfig, fit_objects
 from hoirecon.fitting.part_contact import PartContactConfig
 from hoirecon.images import LoadedImage, read_image
-from hoirecon.mesh import Mesh
 from hoirecon.observation import Box, Observation
 from hoirecon.outcome import assemble_scene
 from hoirecon.perception.observe import observe
 from hoirecon.perception.protocols import MaskPrompt
 from hoirecon.perception.undistort import undistort
 from hoirecon.progress import StageClock
-from hoirecon.requests import ObjectRequest, Thing, locate, prepare_things, read_requests
+from hoirecon.requests import (
+    ObjectMesh,
+    ObjectRequest,
+    Thing,
+    choose_things,
+    locate,
+    prepare_early,
+    read_requests,
+)
+from hoirecon.retrieval.hits import FoundObject
 from hoirecon.scene import Scene
 
 if TYPE_CHECKING:
@@ -83,12 +92,12 @@ class ReconstructConfig:
 
 def reconstruct(
     image: Any,
-    objects: str | ObjectRequest | Sequence[ObjectRequest],
+    objects: str | Path | UsableObject | FoundObject | ObjectRequest | Sequence[ObjectRequest],
     *,
     object_box: Box | None = None,
     object_mask: Any = None,
     object_prompt: MaskPrompt | None = None,
-    object_mesh: Mesh | str | Path | None = None,
+    object_mesh: ObjectMesh | None = None,
     camera: Camera | None = None,
     focal_px: float | None = None,
     focal_35mm: float | None = None,
@@ -106,12 +115,17 @@ def reconstruct(
 
     Args:
         image: path of an image file, or RGB uint8 array (H, W, 3).
-        objects: name of one object (then say where by ``object_box``, ``object_mask`` or ``object_prompt``), or one or
-            several :class:`ObjectRequest`.
+        objects: name of one object (then say where by ``object_box``, ``object_mask`` or ``object_prompt``); or its
+            mesh file, whose name then says what it is and how large; or a hit of a retriever; or one or several
+            :class:`ObjectRequest`.
         object_box: x, y, width, height in pixels round the visible object.
         object_mask: (H, W) mask of its visible pixels, or a mask file; better than a box for thin things.
         object_prompt: box, points and strokes.
-        object_mesh: the object's own mesh; None takes the default mesh of the category.
+        object_mesh: the object's own mesh, in metres, or its file; or a hit of a retriever; or a source of meshes that
+            looks at the mask, such as ``Retriever.load("idx/", weights=DIR)`` or ``GeneratedObjects(model)``. None
+            takes :meth:`Retriever.default() <hoirecon.retrieval.retriever.Retriever.default>`: among the library's
+            meshes of that name the one that the mask fits best; the scene's notes say which. An id ("chair/plain")
+            is taken at its word.
         camera: intrinsics; None takes the file's EXIF or assumes a 50 mm-equivalent lens, and the scene says which.
         focal_px: focal length in pixels, if that is all that is known of the camera.
         focal_35mm: or the 35 mm-equivalent focal length in millimetres.
@@ -136,10 +150,10 @@ def reconstruct(
     config = config or ReconstructConfig()
     requests = read_requests(objects, object_box, object_mask, object_prompt, object_mesh)
     # Before any work: an unknown name or a missing box must not cost a minute.
-    things = prepare_things(requests)
+    early = prepare_early(requests)
     for request in requests if box_finder is None else []:
         request.where()
-    clock = StageClock(progress, total=4 + config.rounds)
+    clock = StageClock(progress, total=5 + config.rounds)
     model = body_model or load_body()
     estimator = _estimator(contact, model, config)  # weights that do not load are said first
     with clock.stage("looking at the photograph"):
@@ -155,7 +169,9 @@ def reconstruct(
             detector=detector,
             segmenter=segmenter,
         )
-        observation = observation.replace(notes=(*notes, *observation.notes))
+    with clock.stage("choosing the mesh"):
+        things, chosen = choose_things(requests, early, observation)
+        observation = observation.replace(notes=(*notes, *observation.notes, *chosen))
     with clock.stage("fitting the body"):
         fit = fit_body(observation, body_model=model, config=config.body)
     with clock.stage("estimating contact"):

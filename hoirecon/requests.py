@@ -1,7 +1,12 @@
-"""What the user asks for, made into what every stage needs: objects with meshes, priors, parts and places."""
+"""What the user asks for, made into what every stage needs: objects with meshes, priors, parts and places.
+
+A mesh that the user gives is prepared at once. Which of the library's meshes (or of an index) is taken is decided when
+the object's mask is there: a retriever looks at it.
+"""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,15 +16,29 @@ import numpy as np
 
 from hoirecon.arrays import ByteArray, FloatArray
 from hoirecon.contact.protocols import ContactObject
-from hoirecon.data.objects import get_category, load_object, prepare_mesh
+from hoirecon.data.objects import LibraryObject, get_category, list_categories, load_object, prepare_mesh
+from hoirecon.data.objects.catalog import normalise
+from hoirecon.data.objects.prepare import FORMATS
+from hoirecon.data.objects.usable import UsableObject, usable_from_library
 from hoirecon.errors import InputError
 from hoirecon.fitting.object_types import ObjectToFit
 from hoirecon.mesh import Mesh
-from hoirecon.observation import Box
+from hoirecon.observation import Box, Observation
 from hoirecon.perception.protocols import MaskPrompt
+from hoirecon.retrieval.hits import FoundObject
+from hoirecon.retrieval.mesh_folders import label_of
+from hoirecon.retrieval.protocols import ImageQuery
+from hoirecon.retrieval.sources import LIBRARY, GivenMesh, ObjectSource
 
 if TYPE_CHECKING:
     from hoirecon.perception.text_boxes import TextBoxFinder
+
+ObjectMesh = Mesh | str | Path | UsableObject | FoundObject | ObjectSource
+"""What may be given as an object's mesh: a mesh or its file, an object that is ready or was found, or whoever brings
+one when the mask is known (a ``Retriever``, ``GeneratedObjects``)."""
+
+MISSPELT = 0.8
+"""A name that is not known but as similar to a known one as this (``difflib``'s ratio) is taken for a slip."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +53,11 @@ class ObjectRequest:
     """(H, W) mask of visible pixels, or the path of a mask file; taken as it is."""
     prompt: MaskPrompt | None = None
     """Box, points and strokes for the segmenter."""
-    mesh: Mesh | str | Path | None = None
-    """The user's own mesh; None takes the library's."""
-    mesh_unit: Literal["m", "cm", "mm", "auto"] = "m"
-    """Unit of the mesh's file; ``auto`` guesses it from the size."""
+    mesh: ObjectMesh | None = None
+    """The user's own mesh, a hit, or a source of meshes; None: ``Retriever.default()`` chooses among the library's."""
+    mesh_unit: Literal["m", "cm", "mm", "auto", "none"] = "m"
+    """Unit of the mesh's file; ``auto`` guesses it from the size. With ``none`` the name says how large it is, and the
+    mesh is also repaired and turned upright."""
 
     def where(self) -> Any:
         """The prompt for perception.
@@ -67,15 +87,19 @@ class Thing:
 
 
 def read_requests(
-    objects: str | ObjectRequest | Sequence[ObjectRequest], box: Any, mask: Any, prompt: Any, mesh: Any
+    objects: str | Path | UsableObject | FoundObject | ObjectRequest | Sequence[ObjectRequest],
+    box: Any,
+    mask: Any,
+    prompt: Any,
+    mesh: Any,
 ) -> list[ObjectRequest]:
-    """The requests of a call, whether it named one object or listed several.
+    """The requests of a call, whether it named one object, gave one, or listed several.
 
     Raises:
         InputError: nothing is asked for, or places are given beside a list.
     """
-    if isinstance(objects, str):
-        return [ObjectRequest(objects, box, mask, prompt, mesh)]
+    if isinstance(objects, str | Path | UsableObject | FoundObject):
+        return [_one_request(objects, box, mask, prompt, mesh)]
     if any(value is not None for value in (box, mask, prompt, mesh)):
         raise InputError("object_box, object_mask, object_prompt and object_mesh go with one object's name only")
     requests = [objects] if isinstance(objects, ObjectRequest) else list(objects)
@@ -84,13 +108,31 @@ def read_requests(
     return requests
 
 
+def _one_request(thing: Any, box: Any, mask: Any, prompt: Any, mesh: Any) -> ObjectRequest:
+    is_file = isinstance(thing, str | Path) and Path(thing).suffix.lower() in FORMATS
+    if isinstance(thing, str) and not is_file:
+        return ObjectRequest(thing, box, mask, prompt, mesh)
+    if mesh is not None:
+        raise InputError("the object is given twice: give its mesh or file first, or its name and object_mesh")
+    if is_file:
+        return ObjectRequest(label_of(Path(thing).name) or Path(thing).stem, box, mask, prompt, thing, "none")
+    if isinstance(thing, Path):
+        raise InputError(f"{thing} is no mesh file ({', '.join(FORMATS)}): give one, or an object's name")
+    name = thing.name if isinstance(thing, UsableObject) else thing.label or thing.id
+    return ObjectRequest(name, box, mask, prompt, thing)
+
+
 def prepare_things(requests: Sequence[ObjectRequest]) -> list[Thing]:
-    """All objects, with names that tell them apart ("cup", "cup 2").
+    """All objects, with names that tell them apart ("cup", "cup 2"); of the library, each category's usual mesh.
 
     Raises:
         InputError: unknown name, or a mesh that cannot be used.
     """
-    things = [prepare_thing(request) for request in requests]
+    return told_apart([prepare_thing(request) for request in requests])
+
+
+def told_apart(things: Sequence[Thing]) -> list[Thing]:
+    """The same things; those of equal names get numbers."""
     names = [thing.name for thing in things]
     counts = [names[: i + 1].count(name) for i, name in enumerate(names)]
     return [t if n == 1 else replace(t, name=f"{t.name} {n}") for t, n in zip(things, counts, strict=True)]
@@ -102,21 +144,119 @@ def prepare_thing(request: ObjectRequest) -> Thing:
     Raises:
         InputError: unknown name, or a mesh that cannot be used.
     """
+    if request.mesh is None:
+        return _library_thing(load_object(request.name), request.name)
+    if isinstance(request.mesh, FoundObject):
+        return usable_thing(request.mesh.usable, request.name)
+    if isinstance(request.mesh, UsableObject):
+        return usable_thing(request.mesh, request.name)
+    if isinstance(request.mesh, ObjectSource):
+        raise InputError(f"which mesh the {request.name} has is known when its mask is: reconstruct does so")
+    if request.mesh_unit == "none":
+        given = GivenMesh(request.mesh, "none").objects(ImageQuery(label=request.name))[0]
+        return usable_thing(given, request.name)
+    return _own_thing(request)
+
+
+def prepare_early(requests: Sequence[ObjectRequest]) -> list[Thing | None]:
+    """What can be prepared before the photograph is looked at; None where the mask is to choose.
+
+    Raises:
+        InputError: a name that looks misspelt, or a mesh that cannot be used.
+    """
+    return [None if _waits_for_mask(request) else prepare_thing(request) for request in requests]
+
+
+def choose_things(
+    requests: Sequence[ObjectRequest], early: Sequence[Thing | None], seen: Observation
+) -> tuple[list[Thing], list[str]]:
+    """All objects, those that waited for their masks chosen by them, and what to know of the choice.
+
+    Args:
+        requests: what was asked for.
+        early: what :func:`prepare_early` gave.
+        seen: the photograph; its object masks are in the order of the requests.
+
+    Raises:
+        InputError: nothing can be found for one of them.
+    """
+    default: ObjectSource | None = None
+    things, notes = [], []
+    for i, (request, thing) in enumerate(zip(requests, early, strict=True)):
+        if thing is None:
+            source = request.mesh
+            if source is None:
+                default = default or _default_source()
+                source = default
+            assert isinstance(source, ObjectSource)
+            found = source.objects(ImageQuery(seen.image, seen.object_masks[i], request.name))[0]
+            thing = usable_thing(found, request.name)
+            notes += [f"{thing.name}: {text}" for text in (_chosen(found), *found.notes) if text]
+        things.append(thing)
+    return told_apart(things), notes
+
+
+def _default_source() -> ObjectSource:
+    from hoirecon.retrieval.retriever import Retriever
+
+    return Retriever.default()
+
+
+def _chosen(found: UsableObject) -> str:
+    source = found.source.removeprefix(LIBRARY)
+    if not source:
+        return ""
+    score = "" if found.score is None else f", score {found.score:.2f}"
+    return f"its mesh is {source}{score}"
+
+
+def _waits_for_mask(request: ObjectRequest) -> bool:
+    """Whether a retriever chooses the mesh: for a category's name, and for names that are not known at all."""
     if request.mesh is not None:
-        return _own_thing(request)
-    obj = load_object(request.name)
-    log_ratio = float(np.log(obj.category.size_median / obj.mesh.extents.max()))
-    to_fit = ObjectToFit(
-        obj.mesh,
-        request.name,
-        size_prior=(log_ratio, obj.category.size_log_sigma),
-        up_obj=_usual_up(obj.category.group),
-    )
-    return Thing(obj.category.name, ContactObject.of(obj), to_fit, obj.symmetry.rotations(), obj.licence, obj.author)
+        return isinstance(request.mesh, ObjectSource)
+    if "/" in request.name:  # an id says which
+        return False
+    try:
+        get_category(request.name)
+    except InputError:
+        key = normalise(request.name)
+        names = [name for known in list_categories() for name in (known, *get_category(known).aliases)]
+        if not key or difflib.get_close_matches(key, [normalise(n) for n in names], n=1, cutoff=MISSPELT):
+            raise
+    return True
+
+
+def usable_thing(found: UsableObject, name: str) -> Thing:
+    """An object of any source as every stage needs it; the library's keep their parts.
+
+    Args:
+        found: the object.
+        name: what it was asked for as.
+    """
+    rotations = found.initial_rotations
+    if found.source.startswith(LIBRARY):
+        obj = load_object(found.source.removeprefix(LIBRARY))
+        thing = _library_thing(obj, name, found)
+        return replace(thing, to_fit=replace(thing.to_fit, initial_rotations=rotations))
+    mesh = replace(found.mesh, name=name)  # not its file's: estimators are asked about it by name
+    to_fit = ObjectToFit(mesh, name, found.size_prior, found.up_obj, rotations)
+    contact = ContactObject.of_mesh(mesh, found.category)
+    return Thing(name, contact, to_fit, found.symmetry.rotations(), found.licence, found.author)
+
+
+def _library_thing(obj: LibraryObject, name: str, found: UsableObject | None = None) -> Thing:
+    found = found or usable_from_library(obj)
+    to_fit = ObjectToFit(obj.mesh, name, size_prior=found.size_prior, up_obj=found.up_obj)
+    try:
+        called = get_category(name.split("/")[0]).name
+    except InputError:
+        called = name  # another kind of thing that only looks like this one
+    return Thing(called, ContactObject.of(obj), to_fit, obj.symmetry.rotations(), obj.licence, obj.author)
 
 
 def _own_thing(request: ObjectRequest) -> Thing:
-    assert request.mesh is not None
+    assert isinstance(request.mesh, Mesh | str | Path)
+    assert request.mesh_unit != "none"
     mesh = request.mesh if isinstance(request.mesh, Mesh) else prepare_mesh(request.mesh, unit=request.mesh_unit)
     mesh = replace(mesh, name=request.name)  # not its file's: estimators are asked about it by name
     try:
@@ -125,11 +265,6 @@ def _own_thing(request: ObjectRequest) -> Thing:
         category = None  # a name we do not know is fine when the mesh is given
     to_fit = ObjectToFit(mesh, request.name, size_prior=(0.0, 0.1))
     return Thing(request.name, ContactObject.of_mesh(mesh, category), to_fit, np.eye(3)[None])
-
-
-def _usual_up(group: str) -> tuple[float, float, float] | None:
-    # Furniture and vehicles stand on the ground in nearly all photographs; what is held is turned in every way.
-    return (0.0, 1.0, 0.0) if group in ("furniture", "vehicles") else None
 
 
 def locate(
