@@ -61,6 +61,17 @@ ENTRIES: tuple[DatasetEntry, ...] = (
         layout="ref/ref.pkl or <split>/gt/<id>.pkl; <split>/images/<id>.jpg",
     ),
     DatasetEntry(
+        name="hdm",
+        title="clouds of person and object, normalised, as template-free reconstruction is scored",
+        licence="under the terms of BEHAVE, InterCap and ProciGen, non-commercial research only",
+        where="the page of HDM's public repository: ground-truth clouds",
+        formats=("ply",),
+        splits=("test",),
+        truth=("reconstruction",),
+        reader="hoirecon.data.datasets.hdm:open_hdm",
+        layout="gt/<sequence>/<image>.ply, images/<sequence>/<image>.jpg",
+    ),
+    DatasetEntry(
         name="closedworld",
         title="seeded scenes of the free body and library objects in which everything is known",
         licence="made by this library; body and objects CC0",
