@@ -127,10 +127,10 @@ def _plain(value: Any, done: dict[int, Any]) -> Any:
 
 
 def _numbers(values: Any) -> Array:
-    try:
-        return np.array(values)
-    except OverflowError:
-        raise InputError("it holds numbers that are too large") from None
+    array = np.array(values)
+    if array.dtype.kind not in "if":
+        raise InputError("it holds numbers that are too large for 64 bits")
+    return array
 
 
 def _leaf(value: Any) -> Any:
