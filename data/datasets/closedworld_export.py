@@ -115,12 +115,17 @@ def _rhobin(scenes: list[ClosedWorldScene], root: Path) -> None:
         p = scene.params
         pose = np.concatenate([p.global_orient, p.body_pose, p.left_hand_pose, p.right_hand_pose])
         name = f"{scene.object_id}@{scene.seed}" if _other_size(templates, scene) else scene.object_id
-        templates[name] = {"verts": scene.mesh.verts, "faces": scene.mesh.faces, "symmetries": scene.symmetry}
+        templates[name] = {"verts": scene.mesh.verts, "faces": scene.mesh.faces, "symmetries": _motions(scene)}
         rows[scene.name] = {"pose": pose, "betas": p.betas, "trans": p.transl, "obj_rot": scene.pose.R,
                             "obj_trans": scene.pose.t, "meta": ("closedworld", "neutral", name)}  # fmt: skip
     check_writable(root / "ref")
     with atomic_file(root / "ref" / "ref.pkl") as tmp, tmp.open("wb") as stream:
         PlainPickler(stream, protocol=3).dump({"annotations": rows, "templates": templates})
+
+
+def _motions(scene: ClosedWorldScene) -> list[dict[str, Any]]:
+    """The object's symmetries as BOP has them."""
+    return [{"R": R, "t": np.zeros((3, 1))} for R in scene.symmetry]
 
 
 def _other_size(templates: dict[str, Any], scene: ClosedWorldScene) -> bool:

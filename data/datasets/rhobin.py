@@ -4,7 +4,7 @@
 
     {"annotations": {id: {pose (156), betas (10), trans (3), obj_rot (3, 3), obj_trans (3),
                           meta: (dataset, gender, object)}},
-     "templates": {object: {verts (V, 3), faces (F, 3), symmetries}}}
+     "templates": {object: {verts (V, 3), faces (F, 3), symmetries: [{R (3, 3), t (3)}, ...]}}}
 
 ``res/results.pkl``::
 
@@ -35,6 +35,7 @@ from typing import Any
 import numpy as np
 
 from hoirecon.arrays import FloatArray, as_floats
+from hoirecon.camera import Camera
 from hoirecon.data.datasets.folder_checks import Findings, MissingFile, first_existing
 from hoirecon.data.datasets.listed import (
     LONGEST_OBJECT_M,
@@ -59,6 +60,11 @@ from hoirecon.pose import ObjectPose
 LICENCE = "RHOBIN: under the terms of BEHAVE, InterCap and IMHD, non-commercial research only"
 PARAMS = {"pose": 156, "betas": 10, "trans": 3}
 MAX_PICKLE_BYTES = 4 << 30
+CAMERAS = {
+    "behave": Camera(np.array([[979.784, 0, 1018.952], [0, 979.840, 779.486], [0, 0, 1]]), 2048, 1536),
+    "icap": Camera(np.array([[912.862, 0, 956.720], [0, 912.676, 554.216], [0, 0, 1]]), 1920, 1080),
+}
+"""Dataset, as ``meta`` names it -> the one camera by which the challenge projects all its poses; others have none."""
 WINDOW = 300
 """Frames over which a tracker is aligned once (VisTracker, Xie et al., CVPR 2023)."""
 _SHAPES: Mapping[str, tuple[int | str, ...]] = {
@@ -119,16 +125,33 @@ def open_rhobin(root: str | Path, split: str = "test", images: str | Path = "") 
 class _Template:
     mesh: Mesh
     symmetries: FloatArray
-    """(S, 3, 3) or (S, 4, 4), as the file has them."""
+    """(S, 4, 4) motions of the template, in its own frame, that leave it as it looks; the identity among them."""
 
 
 def _template(row: Any, where: str) -> _Template:
     row = need(row, ("verts", "faces"), where)
     mesh = in_metres(Mesh(row["verts"], row["faces"], where.split("'")[1]), where)
-    symmetries = row.get("symmetries")
-    if symmetries is None or np.size(symmetries) == 0:
-        return _Template(mesh, np.eye(3)[None])
-    return _Template(mesh, np.asarray(symmetries, dtype=np.float64))
+    return _Template(mesh, _symmetries(row.get("symmetries"), where))
+
+
+def _symmetries(value: Any, where: str) -> FloatArray:
+    """(S, 4, 4) motions, from BOP's list of ``{R, t}`` or from a stack of matrices (S, 3, 3) or (S, 4, 4)."""
+    if value is None or len(value) == 0:
+        return np.eye(4)[None]
+    motions = []
+    for k, item in enumerate(value):
+        name = f"symmetry {k} of {where}"
+        if isinstance(item, Mapping):
+            need(item, ("R", "t"), name)
+            R, t = item["R"], item["t"]
+        else:
+            square = np.asarray(item, dtype=np.float64)
+            R, t = square[:3, :3], square[:3, 3] if square.shape == (4, 4) else np.zeros(3)
+        motion = np.eye(4)
+        motion[:3, :3] = rotation(np.asarray(R, dtype=np.float64), name)
+        motion[:3, 3] = translation(np.asarray(t, dtype=np.float64), name)
+        motions.append(motion)
+    return np.stack(motions)
 
 
 def _meta(row: Mapping[str, Any], id: str) -> tuple[str, str, str]:
@@ -177,6 +200,7 @@ class _Reader:
             id=id if frame is None else f"{id}/{frame:05d}",
             image=image,
             label=name,
+            camera=CAMERAS.get(dataset),
             object_mesh=template.mesh,
             extra={"dataset": dataset, "gender": gender, "symmetries": template.symmetries}
             | ({} if frame is None else {"window": frame // WINDOW}),

@@ -43,7 +43,11 @@ def test_the_reference_comes_back_exactly(protocol: int, tmp_path: Path) -> None
         assert all(np.array_equal(said.body_params[k], true[k]) for k in ("pose", "betas", "trans"))
         assert sample.question.object_mesh is not None
         assert np.array_equal(sample.question.object_mesh.verts, held["templates"]["box"]["verts"])
-        assert sample.question.extra["symmetries"].shape == (2, 4, 4)
+        symmetries = sample.question.extra["symmetries"]
+        assert np.array_equal(symmetries[0], np.eye(4))
+        assert (symmetries.shape, symmetries[1, 0].tolist()) == ((2, 4, 4), [-1, 0, 0, 0.1])
+        assert sample.question.camera is not None
+        assert sample.question.camera.K[0, 0] == 979.784
         assert (sample.question.extra["gender"], sample.group, sample.category) == ("male", id, "box")
 
 
@@ -163,6 +167,15 @@ def test_bad_references_are_named(tmp_path: Path) -> None:
     with_(lambda h: h["templates"]["box"].update(verts=held["templates"]["box"]["verts"] * 1000))
     with pytest.raises(InputError, match="millimetres"):
         open_rhobin(tmp_path)
+    box = held["templates"]["box"]
+    mirror = [{"R": np.diag([-1.0, 1, 1]), "t": np.zeros(3)}]
+    with_(lambda h: h["templates"]["box"].update(symmetries=mirror))
+    with pytest.raises(InputError, match=r"symmetry 0 of template 'box'.*left-handed"):
+        open_rhobin(tmp_path)
+    for matrices in (np.eye(3)[None], np.eye(4)[None], [], None):
+        with_(lambda h, m=matrices: h["templates"]["box"].update(symmetries=m))
+        assert np.array_equal(open_rhobin(tmp_path)[0].question.extra["symmetries"], np.eye(4)[None])
+    assert len(box["symmetries"]) == 2
     with_(lambda h: h["annotations"][IDS[0]].pop("betas"))
     with pytest.raises(InputError, match="lacks betas"):
         open_rhobin(tmp_path)
