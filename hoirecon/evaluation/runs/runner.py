@@ -15,6 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from hoirecon.data.datasets.predictions import Prediction, prediction_name, read_prediction, write_prediction
 from hoirecon.data.datasets.samples import Dataset, Sample
 from hoirecon.errors import InputError
@@ -329,7 +331,7 @@ def _same(one: Path, other: Path) -> bool:
     from hoirecon.data.datasets.predictions import _pack
 
     a, b = (_pack(replace(read_prediction(p), seconds=None)) for p in (one, other))
-    return a[0] == b[0] and a[1].keys() == b[1].keys() and all((a[1][k] == b[1][k]).all() for k in a[1])
+    return a[0] == b[0] and a[1].keys() == b[1].keys() and all(np.array_equal(a[1][k], b[1][k]) for k in a[1])
 
 
 def _files(folder: Path) -> Iterator[Path]:
