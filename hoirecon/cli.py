@@ -16,6 +16,8 @@ import tyro
 
 from hoirecon.cli_bench import Bench
 from hoirecon.cli_contact import Contact, ContactConvert, split_contact
+from hoirecon.cli_retrieval import IndexBuild, IndexInfo, IndexSearch, Retrieve, split_index
+from hoirecon.cli_train import Train
 from hoirecon.cli_values import given_once, numbers_of, parse_box, parse_points, parse_stroke
 from hoirecon.errors import HoireconError, InputError
 
@@ -56,8 +58,12 @@ class Reconstruct:
     """JSON file with box, points, negative_points and scribbles, as in docs/photos.json (one object only)."""
     object_mesh: Path | None = None
     """Your own mesh of the object (one object only)."""
-    mesh_unit: Literal["m", "cm", "mm", "auto"] = "m"
-    """Unit of that mesh's file."""
+    mesh_unit: Literal["m", "cm", "mm", "auto", "none"] = "m"
+    """Unit of that mesh's file; with none it is repaired, turned upright and sized by its name."""
+    index: Path | None = None
+    """Folder of an index (`hoirecon index build`): the mesh is chosen from it instead of the library."""
+    index_weights: Path | None = None
+    """Folder of the weights of that index's encoder."""
     out: Path = Path("out")
     """Folder for the result; an earlier result there is replaced."""
     person: int | None = None
@@ -92,7 +98,7 @@ class Reconstruct:
         from hoirecon.files import check_replaceable
         from hoirecon.scene_io import JSON_NAME
 
-        requests = self._requests()
+        requests = self._from_index(self._requests())
         check_replaceable(self.out, JSON_NAME)  # before the work, not after it
         scene = self._reconstruct(requests)
         folder = scene.save(self.out)
@@ -148,6 +154,17 @@ class Reconstruct:
             )
         boxes, masks = boxes or [None] * len(masks), masks or [None] * len(boxes)
         return [ObjectRequest(n, b, m) for n, b, m in zip(self.object, boxes, masks, strict=True)]
+
+    def _from_index(self, requests: list[ObjectRequest]) -> list[ObjectRequest]:
+        """The requests with the index as the source of meshes, if one is given."""
+        if self.index is None:
+            return requests
+        if self.object_mesh is not None:
+            raise InputError("the mesh is given by --object-mesh or found by --index: give one of them")
+        from hoirecon.retrieval.retriever import Retriever
+
+        source = Retriever.load(self.index, self.index_weights)
+        return [replace(request, mesh=source) for request in requests]
 
     def _prompt(self) -> Any:
         """A prompt of points and strokes; None if there are none."""
@@ -307,6 +324,11 @@ Command = (
     | Annotated[Contact, tyro.conf.subcommand("contact")]
     | Annotated[ContactConvert, tyro.conf.subcommand("contact-convert")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
+    | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Retrieve, tyro.conf.subcommand("retrieve")]
+    | Annotated[IndexBuild, tyro.conf.subcommand("index-build")]
+    | Annotated[IndexInfo, tyro.conf.subcommand("index-info")]
+    | Annotated[IndexSearch, tyro.conf.subcommand("index-search")]
     | Annotated[Objects, tyro.conf.subcommand("objects")]
     | Annotated[Models, tyro.conf.subcommand("models")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
@@ -325,7 +347,7 @@ def run(args: Sequence[str] | None = None) -> int:
         command: Any = tyro.cli(
             Command,
             prog="hoirecon",
-            args=split_contact(given),
+            args=split_index(split_contact(given)),
             description="Human-object interaction reconstruction from one photograph.",
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
         )

@@ -1,0 +1,101 @@
+"""What needs no network: lines that a trained model has to pass before it is worth its weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from hoirecon.arrays import IntArray
+from hoirecon.contact.modeling.evidence_tower import EvidenceConfig, landmark_features, unpack
+from hoirecon.contact.training.closedworld_data import Samples, category_names
+from hoirecon.contact.training.front_end import FrontEnd, mirror, spoilt
+from hoirecon.contact.training.lessons import mirror_verts
+from hoirecon.contact.training.tiny import GROUPS, group_verts
+
+NEIGHBOURS = 15
+"""Samples that the lookup takes the mean of."""
+CHUNK = 500
+"""Samples whose features are made at once."""
+
+
+def category_mean(train: Samples, asked: Samples) -> np.ndarray:
+    """(n, V) mean contact of the category in training, both sides mirrored into one another."""
+    sums = np.zeros((len(category_names()), train.contact(slice(0, 1)).shape[1]), dtype=np.float64)
+    for start in range(0, len(train), CHUNK):
+        rows = slice(start, start + CHUNK)
+        np.add.at(sums, train.category[rows], train.contact(rows))
+    counts = np.bincount(train.category, minlength=len(sums))[:, None]
+    mean = sums / np.maximum(counts, 1)
+    mean = (mean + mean[:, mirror_verts()]) / 2
+    everything = sums.sum(0) / max(len(train), 1)
+    mean[counts[:, 0] == 0] = (everything + everything[mirror_verts()]) / 2
+    return np.asarray(mean[asked.category], dtype=np.float32)
+
+
+def hands_always(asked: Samples) -> np.ndarray:
+    """(n, V) both hands touch, nothing else does."""
+    found = np.zeros((len(asked), asked.contact(slice(0, 1)).shape[1]), dtype=np.float32)
+    for name, verts in zip(GROUPS, group_verts(), strict=True):
+        if name.endswith("_hand"):
+            found[:, verts] = 1
+    return found
+
+
+class Lookup:
+    """The mean contact of the training samples whose landmarks lie most alike: the network's tokens, no network.
+
+    Args:
+        train: what is looked up, once as it is and once mirrored, each with one draw of noise.
+        seed: of the noise.
+        front_end: how evidence is spoilt.
+    """
+
+    def __init__(self, train: Samples, seed: int = 0, front_end: FrontEnd | None = None) -> None:
+        self.train = train
+        self._how = front_end
+        rng = np.random.default_rng([seed, 3])
+        plain = features_of(train, rng, front_end, False)
+        turned = features_of(train, rng, front_end, True)
+        both = np.concatenate([plain, turned])
+        self._mean, self._spread = both.mean(0), both.std(0) + 1e-3
+        self._stored = torch.as_tensor((both - self._mean) / self._spread)
+        self._square = self._stored.square().sum(1)
+        self._category = np.concatenate([train.category, train.category])
+
+    def __call__(
+        self, asked: Samples, features: np.ndarray, count: int = NEIGHBOURS, same_category: bool = True
+    ) -> np.ndarray:
+        """(n, V) for evidence whose features :func:`features_of` or :func:`features_of_evidence` made."""
+        query = torch.as_tensor((features - self._mean) / self._spread)
+        found = np.zeros((len(asked), asked.contact(slice(0, 1)).shape[1]), dtype=np.float32)
+        for i, one in enumerate(query):
+            apart = self._square - 2 * self._stored @ one
+            if same_category and (self._category == asked.category[i]).sum() >= count:
+                apart[torch.as_tensor(self._category != asked.category[i])] = torch.inf
+            found[i] = self._contact(torch.topk(-apart, count).indices.numpy()).mean(0)
+        return found
+
+    def _contact(self, rows: IntArray) -> np.ndarray:
+        turned = rows >= len(self.train)
+        contact = self.train.contact(rows % len(self.train))
+        contact[turned] = contact[turned][:, mirror_verts()]
+        return contact
+
+
+def features_of(
+    samples: Samples, rng: np.random.Generator, front_end: FrontEnd | None, mirrored: bool = False
+) -> np.ndarray:
+    """(n, F) what the landmark tokens are told of spoilt samples."""
+    config = EvidenceConfig()
+    parts = []
+    for start in range(0, len(samples), CHUNK):
+        rows = np.arange(start, min(start + CHUNK, len(samples)))
+        packed = spoilt(samples, rows, rng, front_end)
+        packed = mirror(packed, torch.full((len(rows),), mirrored), config)
+        parts.append(features_of_evidence(packed))
+    return np.concatenate(parts)
+
+
+def features_of_evidence(packed: torch.Tensor) -> np.ndarray:
+    """(n, F) the same of packed evidence."""
+    return landmark_features(*unpack(packed, EvidenceConfig())).flatten(1).numpy()

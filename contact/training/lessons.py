@@ -1,0 +1,150 @@
+"""From samples to batches: which rows a step takes, what is asked of them, and what the true answer is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hoirecon.arrays import BoolArray, IntArray
+from hoirecon.contact.modeling.evidence_tower import EvidenceConfig
+from hoirecon.contact.prompting.conversation import prefix_ids, question_ids
+from hoirecon.contact.prompting.templates import question
+from hoirecon.contact.prompting.tokenizer import IMAGE_ID, ContactTokenizer
+from hoirecon.contact.training.closedworld_data import Samples, category_names
+from hoirecon.contact.training.front_end import MIRRORED, FrontEnd, mirror, spoilt
+from hoirecon.contact.training.quick_scenes import BAND_M
+from hoirecon.contact.training.quick_step import Batch
+from hoirecon.contact.training.tiny import answer_text, touched_groups
+from hoirecon.data.body.skeleton import mirror_name
+from hoirecon.data.closedworld.posing import body_model
+
+ANY_THING = "object"
+"""What a thing is called whose name is not told."""
+
+
+@dataclass(frozen=True)
+class LessonConfig:
+    """What is taught how often."""
+
+    batch: int = 24
+    """Questions in a step."""
+    true_words: float = 0.5
+    """Share of answers whose true body parts are learned; the others have those of another sample before the contact
+    token, and only what follows is learned, so that a wrong word need not make a wrong mask."""
+    unnamed: float = 0.1
+    """Share of questions in which the thing is called an object."""
+    front_end: FrontEnd = field(default_factory=FrontEnd)
+    """How evidence is spoilt."""
+
+
+class Lessons:
+    """Batches of one set of samples, each made from the seed and its number alone.
+
+    Args:
+        samples: of the training split.
+        tokenizer: the network's vocabulary.
+        vision: the network's tower.
+        config: what is taught how often.
+        seed: of everything that is drawn.
+    """
+
+    def __init__(
+        self, samples: Samples, tokenizer: ContactTokenizer, vision: EvidenceConfig, config: LessonConfig, seed: int
+    ) -> None:
+        self.samples, self.tokenizer, self.vision, self.config, self.seed = samples, tokenizer, vision, config, seed
+        self._order: tuple[int, IntArray] = (-1, np.zeros(0, dtype=np.int64))
+
+    @cached_property
+    def before(self) -> list[int]:
+        """Ids before the picture."""
+        ids = prefix_ids(self.tokenizer)
+        return ids[: ids.index(IMAGE_ID)]
+
+    def asked(self, name: str) -> list[int]:
+        """Ids between the picture and the answer."""
+        ids = prefix_ids(self.tokenizer)
+        return [*ids[ids.index(IMAGE_ID) + 1 :], *question_ids(self.tokenizer, question("human", "parts", name))]
+
+    def rows(self, step: int) -> IntArray:
+        """Which samples a step takes: all once in random order, then all again."""
+        size = self.config.batch
+        per_round = max(len(self.samples) // size, 1)
+        turn = step // per_round
+        if self._order[0] != turn:
+            self._order = turn, np.random.default_rng([self.seed, 1, turn]).permutation(len(self.samples))
+        start = step % per_round * size
+        return self._order[1][start : start + size]
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step."""
+        rng, rows = np.random.default_rng([self.seed, 2, step]), self.rows(step)
+        flip = rng.random(len(rows)) < 0.5
+        evidence = spoilt(self.samples, rows, rng, self.config.front_end)
+        contact = self.samples.contact(rows)
+        contact[flip] = contact[flip][:, mirror_verts()]
+        groups = touched_groups(contact)
+        parts = self.samples.part_distance[rows] < BAND_M
+        parts[flip] = parts[flip][:, _mirror_parts()]
+        distance = self.samples.landmark_distance[rows].copy()
+        distance[flip] = distance[flip][:, MIRRORED]
+        answers, learned = self._answers(groups, rng)
+        return Batch(
+            mirror(evidence, torch.as_tensor(flip), self.vision),
+            [self._question(row, rng) for row in rows],
+            answers,
+            learned,
+            torch.as_tensor(contact, dtype=torch.float32),
+            torch.as_tensor(distance),
+            torch.as_tensor(parts, dtype=torch.float32),
+        )
+
+    def _question(self, row: int, rng: np.random.Generator) -> list[int]:
+        name = category_names()[self.samples.category[row]]
+        return self.asked_once(ANY_THING if rng.random() < self.config.unnamed else name)
+
+    def asked_once(self, name: str) -> list[int]:
+        """As :meth:`asked`, made once for each name."""
+        made: dict[str, list[int]] = self.__dict__.setdefault("_asked", {})
+        if name not in made:
+            made[name] = self.asked(name)
+        return made[name]
+
+    def _answers(self, groups: BoolArray, rng: np.random.Generator) -> tuple[list[list[int]], list[int]]:
+        """Ids of the answers, and from where each is learned."""
+        token = self.tokenizer.contact_tokens("Gen-Hu-Obj").word_of("human")
+        contact_id = self.tokenizer.id_of(token)
+        others = groups[rng.permutation(len(groups))]
+        answers, learned = [], []
+        for own, other in zip(groups, others, strict=True):
+            true = rng.random() < self.config.true_words
+            ids = [*self.tokenizer.encode(answer_text(own if true else other, token), bos=False)]
+            ids.append(self.tokenizer.eos_id)
+            answers.append(ids)
+            learned.append(0 if true else ids.index(contact_id))
+        return answers, learned
+
+
+def mirror_verts() -> IntArray:
+    """(V,) the vertex of the body on the other side."""
+    annotations = body_model().annotations
+    assert annotations is not None  # the free body has them
+    return annotations.mirror
+
+
+def _mirror_parts() -> IntArray:
+    """Index of each part on the other side."""
+    names = body_model().parts.names
+    return np.array([names.index(mirror_name(name)) for name in names])
+
+
+def vertex_area() -> Tensor:
+    """(V,) share of the body's surface that each vertex stands for; sums to 1."""
+    model = body_model()
+    corners = model.rest_verts[model.faces]
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    share = np.bincount(model.faces.ravel(), np.repeat(area, 3), model.num_verts)
+    return torch.as_tensor(share / share.sum(), dtype=torch.float32)

@@ -1,0 +1,128 @@
+"""One run of the small model: samples, training, figures, weights and their card, by one command.
+
+``hoirecon train --config tiny-closedworld --out runs/tiny``. Everything is drawn from the seed. A run that was
+interrupted goes on where its last checkpoint lies.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from hoirecon.contact.inference.gallery import Gallery, Subject
+from hoirecon.contact.modeling.evidence_tower import EvidenceConfig
+from hoirecon.contact.modeling.network import InteractVLMNetwork
+from hoirecon.contact.prompting.tokenizer import ContactTokenizer
+from hoirecon.contact.rendering.zbuffer import ZBufferRenderer
+from hoirecon.contact.training.closedworld_data import VERSION, Samples, Split, category_names, draw_samples
+from hoirecon.contact.training.engine import Engine, EngineConfig
+from hoirecon.contact.training.lessons import LessonConfig, Lessons, vertex_area
+from hoirecon.contact.training.quick_step import BodyViews, QuickWeights, SideTasks, quick_step
+from hoirecon.contact.training.tiny import TOKEN_TYPE, TinySize, tiny_config, tiny_tokenizer
+from hoirecon.data.body import load_body
+from hoirecon.data.closedworld.posing import body_model
+
+VAL_SEED, TEST_SEED = 0, 1000
+"""Seeds of the scenes that choose thresholds, and of those that are reported."""
+
+
+@dataclass(frozen=True)
+class TinyRun:
+    """What a run is made of."""
+
+    shards: int = 9
+    """Sets of training scenes, each from its own seed."""
+    scenes: int = 800
+    """Scenes in each; a scene gives about four samples."""
+    val_scenes: int = 500
+    """Scenes of validation; some give no sample."""
+    test_scenes: int = 650
+    """Scenes of the test."""
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    """How parameters are moved."""
+    lessons: LessonConfig = field(default_factory=LessonConfig)
+    """What is taught how often."""
+    weights: QuickWeights = field(default_factory=QuickWeights)
+    """Of the losses."""
+    size: TinySize = field(default_factory=TinySize)
+    """Of the network."""
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network with what is needed to ask it."""
+
+    network: InteractVLMNetwork
+    tokenizer: ContactTokenizer
+    gallery: Gallery
+    body: Subject
+
+
+def samples_of(split: Split, seed: int, scenes: int, folder: Path, tell: Callable[[str], None] = print) -> Samples:
+    """Samples of a seed, drawn once and kept in a folder."""
+    path = folder / f"{split}-{seed}-{scenes}-v{VERSION}.npz"
+    if not path.is_file():
+        tell(f"drawing {scenes} {split} scenes of seed {seed}")
+        draw_samples(split, seed, scenes).save(path)
+    return Samples.load(path)
+
+
+def train_samples(run: TinyRun, folder: Path, tell: Callable[[str], None] = print) -> Samples:
+    """All training samples of a run."""
+    return Samples.joined([samples_of("train", k, run.scenes, folder, tell) for k in range(run.shards)])
+
+
+def new_model(run: TinyRun) -> Model:
+    """Random weights of the run's seed, and its vocabulary."""
+    with tempfile.TemporaryDirectory(prefix="hoirecon-tiny-") as folder:
+        names = [name.replace(" ", "_") for name in category_names()]
+        tokenizer = tiny_tokenizer(Path(folder), names)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.engine.seed)
+        network = InteractVLMNetwork(tiny_config(tokenizer.vocab_size, tokenizer.contact_tokens(TOKEN_TYPE), run.size))
+    gallery = Gallery(network, ZBufferRenderer())
+    return Model(network, tokenizer, gallery, gallery.body(load_body()))
+
+
+def engine_of(run: TinyRun, model: Model, train: Samples, folder: Path) -> Engine:
+    """The engine of a run; it goes on from a checkpoint that lies in the folder."""
+    config = model.network.config
+    vision = config.vision
+    assert isinstance(vision, EvidenceConfig)  # tiny_config has no other
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.engine.seed + 1)
+        side = SideTasks(vision.hidden_size, config.language.hidden_size, len(body_model().parts.names))
+    lessons = Lessons(train, model.tokenizer, vision, run.lessons, run.engine.seed)
+    views, area = BodyViews.of(model.gallery, model.body), vertex_area()
+    modules = nn.ModuleDict({"network": model.network, "side": side})
+
+    def losses(step: int) -> dict[str, torch.Tensor]:
+        generator = torch.Generator().manual_seed(run.engine.seed * 1_000_003 + step)
+        batch = lessons.batch(step)
+        return quick_step(model.network, side, views, lessons.before, batch, area, run.weights, generator)
+
+    return Engine(modules, losses, run.engine, folder)
+
+
+def train(run: TinyRun, out: Path, cache: Path, until: int | None = None, tell: Callable[[str], None] = print) -> Model:
+    """Train, or go on training; the model is ready to be asked.
+
+    Args:
+        run: what it is made of.
+        out: folder of checkpoints.
+        cache: folder of drawn samples.
+        until: stop after this step, to go on later; None trains to the end.
+        tell: takes lines of progress.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    samples = train_samples(run, cache, tell)
+    model = new_model(run)
+    engine_of(run, model, samples, out).run(until, tell)
+    model.network.eval()
+    model.gallery.forget()
+    return model
