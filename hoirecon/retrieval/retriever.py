@@ -31,7 +31,7 @@ from hoirecon.retrieval.named_encoders import OPENSHAPE_NAME, Encoder, encoder_n
 from hoirecon.retrieval.protocols import ImageQuery
 from hoirecon.retrieval.sources import Fetched, Preparation, check_count, first_usable, looked_at, usable_hit
 
-TYPICAL_BONUS = 0.0
+TYPICAL_BONUS = 0.06
 """How much better than a category's usual mesh another must match a mask to be taken instead of it."""
 
 
@@ -58,8 +58,8 @@ class Retriever:
     def default(cls) -> Retriever:
         """The object library, by name and aliases first, then by the mask's shape; no weights, no download.
 
-        Where this installation lacks the small networks (they need safetensors, extra "retrieval"), names alone count,
-        and a warning says so.
+        Where this installation lacks the small networks (they need safetensors, extra "retrieval"), masks are compared
+        by silhouettes alone, and a warning says so.
         """
         return cls(LibraryGallery(_mask_ranker(), TYPICAL_BONUS))
 
@@ -298,15 +298,17 @@ def _save(built: BuiltIndex, out: str | Path) -> None:
         built.save(out)
 
 
-def _mask_ranker() -> MaskRanker | None:
-    """The gallery of views that comes with the package; None, with a warning, where it cannot be had."""
+def _mask_ranker() -> MaskRanker:
+    """The gallery of views that comes with the package; silhouettes alone, with a warning, where it cannot be had."""
     try:
         from hoirecon.retrieval.embedded import library_gallery
 
         return library_gallery()
     except (ImportError, OSError, InputError) as err:
-        warnings.warn(f"meshes are chosen by name alone, without looking at the mask: {err}", stacklevel=3)
-        return None
+        from hoirecon.retrieval.silhouette_ranker import SilhouetteRanker
+
+        warnings.warn(f"masks are compared by silhouettes alone, without learned parts: {err}", stacklevel=3)
+        return SilhouetteRanker()
 
 
 def _pixels(image: Any) -> Any:
