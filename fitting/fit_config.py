@@ -105,6 +105,11 @@ class FitConfig:
     """Without contact: how far the object may be from the person's depth, as a fraction of that depth."""
     rank_penetration_cap: float = 5.0
     """Most that penetration may count when hypotheses are ranked: a displaced hand must not decide."""
+    rank_mask_weight: float = 0.5
+    """Share of the term ``mask on outline`` that counts when hypotheses are ranked. Where a hand lies on the object the
+    mask's contour is the hand's, but an object just behind the hand counts as half before it, so that the true pose
+    pays for it. Of 108 tuning scenes with contact (``bench closedworld --level L2 --methods hoirecon --seeds 0:117``)
+    the search's choice is within 5 cm in 108 instead of 107, at L0 in 56 of 56 (``--seeds 0:60``) instead of 55."""
     rank_iou_weight: float = 20.0
     """Cost of a visible IoU of zero when hypotheses are ranked."""
     rank_width_weight: float = 0.5

@@ -20,7 +20,7 @@ from hoirecon.data.body.skeleton import JOINT_NAMES
 from hoirecon.errors import InputError
 from hoirecon.fitting.joint_view import JointView
 from hoirecon.fitting.object_state import ObjectState, pose_rows
-from hoirecon.fitting.objective import Residuals
+from hoirecon.fitting.objective import Residuals, Term
 from hoirecon.scene import SceneBody
 
 ROLL_DEG, LEAN_DEG = 3.0, 4.0
@@ -33,6 +33,9 @@ RAISED = 0.05
 """An ankle that is nearer to the neck than the other by more than this share is raised."""
 SAME_FLOOR_M = 0.06
 """Feet whose soles differ by less than this in height stand both; else the lower one does."""
+RESTS, SINKS = 2.0, 4.0
+"""Robust scales in sigmas of a thing that somebody touches: of its support, and of how far it is below a guessed
+ground, which may be none."""
 SOLE_SHARE = 0.03
 """Share of a foot's vertices, the lowest, that tell where the sole is."""
 
@@ -198,6 +201,34 @@ class BodyAboveGround:
         r, on, w = _sunk(at, self.ground, unit, self.tolerance)
         rows = -torch.einsum("c,bncd->bnd", at.new_tensor(self.ground.normal), J) * (on / unit)[..., None]
         return Residuals(r, rows[:, :, None], w, self.ground.sigma * 1e3, "mm")
+
+
+def held_above(points: Tensor, ground: Ground, weight: float = 1.0) -> tuple[Term[ObjectState], ...]:
+    """What the ground says of an object that somebody touches: it does not sink in, and perhaps it stands there.
+
+    Seen from afar, a stick that leans towards the camera looks as one that leans away, and so does all that is thin or
+    flat; but the one ends in the floor or over it. What leans, rolls or is pushed stands on the ground, what is carried
+    does not. So the support is a mixture of both, as a robust scale: what is carried loses no more than 4 squared
+    sigmas, twice the log of the odds if .3 of such things stand, to 3 cm, and the others are anywhere up to 1.5 m.
+
+    Args:
+        points: (P, 3) of the object, centred object frame; see :func:`hull_points`.
+        ground: given or guessed.
+        weight: effective number of measurements of the support.
+    """
+    sunk = AboveGround(points, ground) if ground.source == "given" else AboveGround(points, ground, 0.005, 2.0, SINKS)
+    return OnGround(points, ground, weight=weight, robust=RESTS, name="perhaps on ground"), sunk
+
+
+def hull_points(verts: Tensor) -> Tensor:
+    """(H, 3) those of the vertices (V, 3) that can be the lowest ones; all of them if they lie in a plane."""
+    from scipy.spatial import ConvexHull, QhullError
+
+    try:
+        corners = ConvexHull(verts.detach().cpu().double().numpy()).vertices
+    except QhullError:
+        return verts
+    return verts[torch.as_tensor(corners, device=verts.device).long()]
 
 
 def noise_at(ground: Ground, at: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ def start_translations(
     """(B, 3) translation for each rotation: depth from contact (or a guess), x and y from the mask's box.
 
     Sides of the box that something hides are not matched; with contact, a box without any free side leaves x or y to
-    the contact.
+    the contact, as far as the object then still covers the mask: a part of the contact may be wrong and far away.
 
     Args:
         R: (B, 3, 3).
@@ -59,11 +59,19 @@ def _box_shift(placed: Tensor, region: Region, always: bool) -> Tensor:
         free_near, free_far = region.free_sides[axis], region.free_sides[axis + 2]
         to_near, to_far = near - low[:, axis], far - high[:, axis]
         if free_near == free_far:
-            shift = (to_near + to_far) / 2 if free_near or always else torch.zeros_like(to_near)
+            shift = (to_near + to_far) / 2 if free_near or always else _covering(to_near, to_far)
         else:
             shift = to_near if free_near else to_far
         shifts.append(shift)
     return torch.stack(shifts, 1)
+
+
+def _covering(to_near: Tensor, to_far: Tensor) -> Tensor:
+    """(B,) least shift by which a projected box covers the mask's, whose sides are (B,) off its own; a box smaller than
+    the mask's comes amid it."""
+    least, most = torch.minimum(to_near, to_far), torch.maximum(to_near, to_far)
+    amid = (to_near + to_far) / 2
+    return torch.where(to_far <= to_near, torch.zeros_like(amid).clamp(least, most), amid)
 
 
 def distinct(state: ObjectState, energy: Tensor, probe: Tensor, distance: float, keep: int) -> Tensor:

@@ -44,9 +44,13 @@ class JointConfig:
     factors: Mapping[str, float] = field(default_factory=dict)
     """Name of a term -> factor on its weight, 0 leaves it out; see :data:`~hoirecon.fitting.term_names.TERM_NAMES`."""
     guess_ground: bool = True
-    """Whether, unless a ground is given, the feet of standing people tell it; what nobody touches may rest on it."""
+    """Whether, unless a ground is given, the feet of standing people tell it (not of those that touch an object with
+    them); what nobody touches may rest on it, what somebody touches does not sink in."""
     support_weight: float = 10.0
     """Effective number of measurements of the ground's support; 0 leaves it out."""
+    held_support: float = 1.0
+    """Likewise of the support of what somebody touches, which may as well be carried, see
+    :func:`~hoirecon.fitting.ground.held_above`; 0 leaves out all that the ground says of it."""
     anchor: float = 0.6
     """Factor on the sigmas of :data:`~hoirecon.fitting.joint_terms.ANCHOR_DEGREES`: 0.6 for bodies whose joints are off
     by about 5 degrees, 2 for arms whose depth was guessed from a photograph."""
@@ -64,9 +68,10 @@ class JointConfig:
     """Most vertices per body, those near the objects, asked for penetration."""
     touching: float = 0.1
     """Least share of an edge's contact that makes a joint a touching one."""
-    first_choice: float = 8.0
-    """Another hypothesis replaces the first one (the first stage's choice) only if it is better by this energy: on 56
-    tuning scenes .48 instead of .41 are then under 2.5 cm."""
+    first_choice: float = 10.0
+    """Another hypothesis replaces the first one (the first stage's choice) only if it is better by this energy: of 108
+    tuning scenes with contact (``bench closedworld --level L2 --methods hoirecon --seeds 0:117``) 107 are within 5 cm
+    from 8 on, 106 with 4; a free body can bend towards a wrong pose, and its own terms then jump by some units."""
     ambiguous_odds: float = 0.25
     """Odds of the runners-up, the sum of exp(-gap / :attr:`ambiguous_temperature`), from which the result is
     ``ambiguous``. On tuning scenes (``bench closedworld --level L2 --methods hoirecon --seeds 0:60``) that catches 4 of
@@ -87,7 +92,9 @@ class JointConfig:
         if self.contact not in CONTACT_FORMS:
             raise InputError(f"the form of contact is one of {', '.join(CONTACT_FORMS)}, got '{self.contact}'")
         check_factors(self.factors)
-        if self.support_weight < 0:
-            raise InputError(f"the weight of the ground's support is 0 or more, got {self.support_weight}")
+        if not min(self.support_weight, self.held_support) >= 0:
+            raise InputError(
+                f"the weights of the ground's support are 0 or more, got {self.support_weight} and {self.held_support}"
+            )
         if bad or self.refreshes < 0:
             raise InputError(f"the joint fit needs positive {', '.join(bad) or 'refreshes'}: check the settings")

@@ -14,6 +14,7 @@ from torch import Tensor
 from hoirecon.arrays import FloatArray, IntArray, as_floats
 from hoirecon.contact_map import ContactMap
 from hoirecon.data.body.model import BodyModel
+from hoirecon.data.body.skeleton import JOINT_NAMES
 from hoirecon.errors import InputError
 from hoirecon.fitting.contact_pairs import body_contact_points, object_contact_points, sample_surface
 from hoirecon.fitting.joint_config import JointConfig
@@ -71,6 +72,11 @@ class Edge:
         if config.contact == "transport":
             return TransportContact(*points, *noise, verts=self.verts, obj_normals=self.obj_normals)
         return Contact(*points, *noise)
+
+
+def on_feet(edge: Edge) -> bool:
+    """Whether the body touches the object with a foot: it may stand on it, and its soles do not tell the ground."""
+    return any(JOINT_NAMES[j].endswith(("ankle", "foot")) for j in edge.joints)
 
 
 def by_pair(

@@ -19,9 +19,18 @@ from hoirecon.fitting.body_types import BodyFit
 from hoirecon.fitting.checks import check_fit
 from hoirecon.fitting.fit_config import FitConfig, StageConfig
 from hoirecon.fitting.gradient_descent import objective_value
-from hoirecon.fitting.ground import Ground, guess_ground
+from hoirecon.fitting.ground import Ground, guess_ground, held_above, hull_points
 from hoirecon.fitting.joint_config import JointConfig
-from hoirecon.fitting.joint_edges import Pair, PointPairs, by_pair, check_points, make_edges, maps_of_points
+from hoirecon.fitting.joint_edges import (
+    Edge,
+    Pair,
+    PointPairs,
+    by_pair,
+    check_points,
+    make_edges,
+    maps_of_points,
+    on_feet,
+)
 from hoirecon.fitting.joint_outline import person_region
 from hoirecon.fitting.joint_person import PersonToFit, make_person, model_of
 from hoirecon.fitting.joint_problem import JointProblem, together
@@ -70,7 +79,7 @@ def fit(
     torso and the touching parts; then everything. A body that touches nothing stays as it came in. All bodies
     and objects are one problem; contact acts between the pairs that are given, penetration between all that come near.
     An object that nobody touches rests on the ground, which the feet of standing people tell unless it is given, if
-    nothing speaks against it.
+    nothing speaks against it; one that somebody touches does not sink into it and may stand on it.
 
     Args:
         observation: masks (``object_masks[k]`` belongs to ``objects[k]``; ``person_mask`` shows all persons), camera.
@@ -148,7 +157,7 @@ def prepare_joint(
     told = {(i, k): maps_of_points(*points[i, k], people[i], objects[k].mesh) for i, k in points}
     pairs = {**told, **pairs}
     if ground is None and config.guess_ground:
-        ground = guess_ground([(p.body, model_of(p)) for p in people])
+        ground = guess_ground([(p.body, model_of(p)) for p in _on_floor(people, edges)])
     persons = tuple(make_person(p, observation, v, device, dtype) for p, v in zip(people, verts, strict=True))
     meshes = tuple(obj.mesh for obj in objects)
     problem = JointProblem(observation, persons, (), meshes, tuple(edges), config, ground=ground)
@@ -166,6 +175,8 @@ def prepare_joint(
     for k, obj in enumerate(objects):
         contact = _contact_with_all(people, k, pairs)
         prepared = prepare(observation, k, crowd, obj, contact, tuple(placed), config.objects, device, dtype)
+        if contact is not None and ground is not None and config.held_support > 0:
+            prepared = replace(prepared, extra=held_above(hull_points(prepared.verts), ground, config.held_support))
         problem = replace(problem, objects=(*problem.objects, prepared))
         if starts is None:
             fits.append(fit_object(prepared, start_rotations(obj, config.objects), obj.mesh, crowd, config.objects))
@@ -179,6 +190,11 @@ def prepare_joint(
         pose = fits[-1].pose if starts is None else starts[0][k]
         placed.append((observation.object_masks[k], obj.mesh.with_verts(pose.apply(obj.mesh.verts))))
     return problem, fits
+
+
+def _on_floor(people: Sequence[PersonToFit], edges: Sequence[Edge]) -> list[PersonToFit]:
+    """The people whose feet touch none of the objects."""
+    return [p for i, p in enumerate(people) if not any(on_feet(e) for e in edges if e.body == i)]
 
 
 def _twins(problem: JointProblem, k: int, poses: Sequence[ObjectPose]) -> list[ObjectPose | None] | None:

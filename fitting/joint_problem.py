@@ -84,7 +84,7 @@ class JointProblem:
                 own.append(NearPeople(problem.body_depth))
             elif not self.touched(k):
                 own.append(DepthPrior(problem.body_depth, c.objects.depth_sigma * problem.body_depth))
-            own += self._grounding(k)
+            own += [*self._grounding(k), *problem.extra]
             terms += [OnObject(term, k, label) for term in own]
         for i, person in enumerate(self.people):
             if any(edge.body == i for edge in self.edges):
@@ -101,12 +101,12 @@ class JointProblem:
         return any(edge.obj == obj for edge in self.edges)
 
     def _grounding(self, obj: int) -> list[Term[ObjectState]]:
-        """What rests stays on the ground; nothing sinks into a ground that was given."""
+        """What nobody touches: if it rests it stays on the ground, and it does not sink into one that was given."""
         terms: list[Term[ObjectState]] = []
         verts, ground, weight = self.objects[obj].verts, self.ground, self.config.support_weight
         if ground is not None and obj in self.resting:
             terms.append(OnGround(verts, ground, weight=weight))
-        if ground is not None and ground.source == "given":
+        if ground is not None and ground.source == "given" and not self.objects[obj].extra:
             terms.append(AboveGround(verts, ground))
         return terms
 

@@ -18,6 +18,7 @@ from hoirecon.fitting.hypotheses import set_distance
 from hoirecon.fitting.joint_problem import JointProblem
 from hoirecon.fitting.joint_state import JointState
 from hoirecon.fitting.object_fit import AMBIGUOUS, DEEP_MM, POOR_IOU, SCALE_UNSURE
+from hoirecon.fitting.object_search import MASK
 from hoirecon.fitting.object_types import ObjectFit
 from hoirecon.fitting.objective import Quadratic, report_term
 from hoirecon.fitting.report import JointFit, JointSolution, Overlap, exact_ious, overlap
@@ -96,10 +97,12 @@ def _visible_ious(state: JointState) -> Tensor:
 
 
 def ranking(quad: Quadratic, ious: Tensor, config: FitConfig) -> Tensor:
-    """(B,) the objective with penetration capped, and visible IoU as a mild extra; as the object fit ranks."""
+    """(B,) the objective, as the object fit ranks: penetration capped, of the mask's contour a share, visible IoU as a
+    mild extra."""
     names = [n for n in quad.terms if n.startswith(("body in object", "object in body", "object in object"))]
     deep = sum((quad.terms[n] for n in names), torch.zeros_like(quad.cost))
-    lost = config.rank_iou_weight * (1 - ious).sum(1)
+    own = sum((quad.terms[n] for n in quad.terms if n.startswith(MASK)), torch.zeros_like(quad.cost))
+    lost = config.rank_iou_weight * (1 - ious).sum(1) - (1 - config.rank_mask_weight) * own
     return quad.cost - deep + deep.clamp_max(config.rank_penetration_cap) + lost
 
 

@@ -88,6 +88,8 @@ class ObjectProblem:
     """(PROBES, 3) points spread over the object, centred."""
     diagonal: float
     """Of the object at its expected scale, metres."""
+    extra: tuple[Term[ObjectState], ...] = ()
+    """Terms of every stage that the evidence of this object alone does not give: what the ground says."""
 
     def view(self, stage: StageConfig) -> View:
         """What poses look at in a stage."""
@@ -102,7 +104,7 @@ class ObjectProblem:
             terms.append(self.contact_term(self.contact, stage, config))
         if stage.penetration > 0:
             terms += self.penetration_terms(stage, config)
-        return terms
+        return [*terms, *self.extra]
 
     def contour_terms(self, stage: StageConfig, config: FitConfig) -> list[Term[ObjectState]]:
         """Outline and mask contour, both ways."""

@@ -28,6 +28,8 @@ UP_CAM = (0.0, -1.0, 0.0)
 """Up for a level camera."""
 PENETRATION = ("body in object", "object in body")
 """Names of the terms that are capped when poses are ranked."""
+MASK = "mask on outline"
+"""Name of the term of which a share counts when poses are ranked."""
 
 
 @dataclass(frozen=True)
@@ -168,11 +170,14 @@ class Search:
 def ranking_energy(quad: Quadratic, iou: Tensor, config: FitConfig) -> Tensor:
     """(B,) what ranks poses: Laplace's evidence of the objective, and visible IoU as a mild extra.
 
-    Penetration is capped, as a displaced hand must not decide. The logarithm of the Hessian's determinant favours wide
-    minima over narrow ones of the same depth: more poses near them explain the photograph.
+    Penetration is capped, as a displaced hand must not decide; of the mask's contour, part of which may be a hand's, a
+    share counts. The logarithm of the Hessian's determinant favours wide minima over narrow ones of the same depth:
+    more poses near them explain the photograph.
     """
     deep = sum((quad.terms[n] for n in PENETRATION if n in quad.terms), torch.zeros_like(quad.cost))
     capped = quad.cost - deep + deep.clamp_max(config.rank_penetration_cap)
+    if MASK in quad.terms:
+        capped = capped - (1 - config.rank_mask_weight) * quad.terms[MASK]
     return capped + config.rank_iou_weight * (1 - iou) + config.rank_width_weight * log_curvature(quad).to(iou)
 
 

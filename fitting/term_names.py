@@ -13,8 +13,9 @@ from hoirecon.fitting.objective import Residuals, Term, TermReport
 
 TERM_NAMES = (
     "outline on mask", "mask on outline", "depth order", "scale prior", "depth prior", "near people", "ground support",
-    "object above ground", "feet above ground", "landmarks_2d", "joint_limits", "body on mask", "mask on body",
-    "pose anchor", "contact", "body in object", "object in body", "object in object", "even motion", "even pose",
+    "perhaps on ground", "object above ground", "feet above ground", "landmarks_2d", "joint_limits", "body on mask",
+    "mask on body", "pose anchor", "contact", "body in object", "object in body", "object in object", "even motion",
+    "even pose",
 )  # fmt: skip
 """Terms that a joint fit has where they apply; of several things each has its own: ``contact (person 0, cup)``."""
 

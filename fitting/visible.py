@@ -12,13 +12,16 @@ from hoirecon.fitting.raster import zbuffer
 
 SOFTNESS = 0.02
 """Softness of the depth order between object and hiding thing, metres."""
+BODY_OFF = 0.03
+"""An object so much behind the body where it is seen may still be before the true one: the body is off, metres."""
 
 
 def visible_iou(state: ObjectState, cells: int = 160) -> Tensor:
     """(B,) overlap of the object with its visible mask; what hides it is taken from mask AND depth.
 
     The object counts as hidden only in cells where the person is seen and the body is nearer; there it may be or not.
-    In such a cell an object in front of the body is a false positive, by the degree to which it is in front.
+    In such a cell an object in front of the body is a false positive, by the degree to which it is in front. In a cell
+    of the mask an object clearly behind the body is a miss: it is not what is seen there.
 
     Args:
         state: poses.
@@ -32,8 +35,8 @@ def visible_iou(state: ObjectState, cells: int = 160) -> Tensor:
     nearest = ((torch.arange(cells, device=depth.device) + 0.5) * n / cells).long().clamp_max(n - 1)
     kind = region.kind[nearest[:, None], nearest[None]]
     front = region.front[nearest[:, None], nearest[None]]
-    drawn = torch.isfinite(depth)
-    seen = torch.where(kind == HIDING, in_front(depth, front, SOFTNESS), 1.0) * drawn
-    hit = (seen * (kind == VISIBLE)).sum((1, 2))
-    false = (seen * (kind != VISIBLE)).sum((1, 2))
-    return hit / ((kind == VISIBLE).sum() + false).clamp_min(1e-9)
+    backdrop = region.backdrop[nearest[:, None], nearest[None]]
+    drawn, visible = torch.isfinite(depth), kind == VISIBLE
+    hit = in_front(depth, backdrop + BODY_OFF, SOFTNESS) * (drawn & visible)
+    false = torch.where(kind == HIDING, in_front(depth, front, SOFTNESS), 1.0) * (drawn & ~visible)
+    return hit.sum((1, 2)) / (visible.sum() + false.sum((1, 2))).clamp_min(1e-9)

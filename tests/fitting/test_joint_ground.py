@@ -10,16 +10,26 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from hoirecon.body_params import BodyParams
+from hoirecon.contact_map import ContactMap
 from hoirecon.data.body import load_body
 from hoirecon.errors import InputError
 from hoirecon.fitting.fit_config import FitConfig, StageConfig
-from hoirecon.fitting.ground import AboveGround, BodyAboveGround, Ground, OnGround, guess_ground
+from hoirecon.fitting.ground import (
+    AboveGround,
+    BodyAboveGround,
+    Ground,
+    OnGround,
+    guess_ground,
+    held_above,
+    hull_points,
+)
 from hoirecon.fitting.joint_config import JointConfig
 from hoirecon.fitting.joint_fit import GUESSED_GROUND, fit
 from hoirecon.fitting.joint_problem import JointProblem
 from hoirecon.fitting.joint_state import JointState
 from hoirecon.fitting.joint_terms import OnObject
 from hoirecon.fitting.joint_view import JointView
+from hoirecon.fitting.object_state import ObjectState
 from hoirecon.fitting.object_types import ObjectToFit
 from hoirecon.fitting.objective import Term, linearise
 from hoirecon.fitting.resting import twin_on_ground
@@ -207,10 +217,67 @@ def test_a_thing_in_the_air_is_left_there(
     assert np.array_equal(a.t, b.t)
 
 
-def test_what_somebody_touches_is_not_put_on_a_guessed_ground(scene: JointScene, quick: JointConfig) -> None:
+def test_what_somebody_touches_need_not_stand_on_the_ground(scene: JointScene, quick: JointConfig) -> None:
     problem = scene.problem(config=replace(quick, body_first=False))
-    assert problem.ground is not None  # it is known, and yet
-    assert not any("ground" in t.name for t in problem.terms(quick.whole))
+    assert problem.ground is not None
+    assert not problem.resting
+    state = problem.start([list(scene.poses)]).freed(problem.moving(chain=False))
+    costs = linearise(problem.terms(quick.whole), problem.view(state)).terms
+    assert 3.5 < float(costs["perhaps on ground"]) <= 4.0  # in a hand at the chest: the most that it can lose
+    assert float(costs["object above ground"]) == 0.0
+    without = scene.problem(config=replace(quick, body_first=False, held_support=0.0))
+    assert not any("ground" in t.name for t in without.terms(quick.whole))
+
+
+def test_a_stick_that_leans_away_has_a_twin_that_sinks() -> None:
+    """Both ends of the stick are seen on the same pixels in both poses; the upper end is in the hand."""
+    stick = torch.tensor([[0.0, -0.45, 0.0], [0.0, 0.45, 0.0]], dtype=torch.float64).repeat(4, 1)
+    ground = Ground(np.array([0.0, -1.0, 0.0]), -1.4, 0.02)
+    hand, foot = np.array([0.2, 0.55, 3.0]), np.array([0.2, 1.4, 3.25])
+    costs = []
+    for depth in (3.25, 2.75, 3.75):  # leaning away and standing, its twin in the air, leaning further and sunk
+        ends = np.stack([hand, foot * (depth / 3.25)])
+        assert np.allclose(CAMERA.project(ends), CAMERA.project(np.stack([hand, foot])))
+        state = _placed(torch.as_tensor(ends))
+        assert torch.allclose(state.place(stick)[0, :2], torch.as_tensor(ends))
+        costs.append([float(linearise([term], state).cost) for term in held_above(stick, ground)])
+    (stands, over), (floats, clear), (drops, sinks) = costs
+    assert max(stands, over, clear) < 1e-9
+    assert 3.5 < floats < 4.0  # 21 cm over the ground
+    assert 3.5 < drops < 4.0
+    assert sinks > 20.0
+
+
+def _placed(ends: torch.Tensor) -> ObjectState:
+    """A stick of .9 m along y with its ends at two places (2, 3)."""
+    way = (ends[1] - ends[0]) / (ends[1] - ends[0]).norm()
+    side = torch.linalg.cross(way, torch.tensor([1.0, 0.0, 0.0], dtype=way.dtype))
+    side = side / side.norm()
+    R = torch.stack([torch.linalg.cross(way, side), way, side], 1)
+    scale = (ends[1] - ends[0]).norm() / 0.9
+    return ObjectState(R[None], ends.mean(0)[None], scale.log()[None], None)  # type: ignore[arg-type]
+
+
+def test_only_corners_of_the_hull_can_be_the_lowest() -> None:
+    verts = torch.as_tensor(thing("steps", 0.05).verts)
+    corners = hull_points(verts)
+    assert len(corners) < len(verts)
+    for way in torch.randn(20, 3, generator=torch.Generator().manual_seed(0), dtype=verts.dtype):
+        assert torch.isclose((verts @ way).min(), (corners @ way).min())
+    flat = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0.2, 0.2, 0]])
+    assert torch.equal(hull_points(flat), flat)
+
+
+def test_who_touches_an_object_with_the_feet_tells_no_ground(scene: JointScene) -> None:
+    """A rider's soles are on the board, not on the ground."""
+    person, model = scene.people[0], load_body()
+    thing_contact = next(iter(scene.contacts.values()))[1]
+    for part, known in (("left_foot", False), ("right_palm", True)):
+        skin = np.zeros(len(person.body.verts))
+        skin[model.parts.verts_of(part)] = 1.0
+        contacts = {(0, 0): (ContactMap(skin, model.topology), thing_contact)}
+        problem = replace(scene, contacts=contacts).problem(config=JointConfig(body_first=False))
+        assert (problem.ground is not None) == known
 
 
 def test_nothing_sinks_into_a_given_ground(scene: JointScene, quick: JointConfig) -> None:
@@ -221,7 +288,7 @@ def test_nothing_sinks_into_a_given_ground(scene: JointScene, quick: JointConfig
     for ground in (None, Ground(np.array([0.0, -1.0, 0.0]), soles + 0.05, 0.005)):
         found = fit(scene.observation, scene.people[0], scene.objects, [pair], quick, starts=[[pose]], ground=ground)
         heights.append(-found.best.bodies[0].verts[:, 1].max())
-        assert ("object above ground" in found.terms) == (ground is not None)
+        assert ("feet above ground" in found.terms) == (ground is not None)  # they are on a guessed one anyhow
         assert GUESSED_GROUND not in found.flags
     assert heights[1] > heights[0] + 0.01
 

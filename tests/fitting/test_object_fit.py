@@ -17,6 +17,7 @@ from hoirecon.contact_map import ContactMap
 from hoirecon.errors import InputError, TopologyError
 from hoirecon.fitting.contact_pairs import body_contact_points, farthest_points, object_contact_points, sample_surface
 from hoirecon.fitting.hypotheses import distinct
+from hoirecon.fitting.joint_result import ranking
 from hoirecon.fitting.object_fit import (
     FitConfig,
     KickConfig,
@@ -298,3 +299,16 @@ def test_of_two_equal_minima_the_wider_ranks_first() -> None:
     quad = Quadratic(torch.tensor([5.0, 5.0]), torch.zeros(2, 7), hessian, {})
     energy = ranking_energy(quad, torch.ones(2), FitConfig())
     assert float(energy[0] - energy[1]) == pytest.approx(FitConfig().rank_width_weight * 7 * np.log(100.0), abs=1e-4)
+
+
+def test_both_stages_rank_alike() -> None:
+    """Of the contour a share, penetration up to a cap, the rest whole; by hand: 2 + .5 * 6 + 5 + 20 * .2 = 14."""
+    config = FitConfig(rank_mask_weight=0.5, rank_penetration_cap=5.0, rank_iou_weight=20.0, rank_width_weight=0.0)
+    terms = {"contact": 2.0, "mask on outline": 6.0, "body in object": 30.0, "object in body": 10.0}
+    costs = {name: torch.tensor([cost]) for name, cost in terms.items()}
+    quad = Quadratic(torch.tensor([48.0]), torch.zeros(1, 7), torch.eye(7)[None], costs)
+    assert float(ranking_energy(quad, torch.tensor([0.8]), config)) == pytest.approx(14.0)
+    assert float(ranking(quad, torch.tensor([[0.8]]), config)) == pytest.approx(14.0)
+    several = {f"{name} (cup)": cost for name, cost in costs.items()}
+    quad = Quadratic(quad.cost, quad.gradient, quad.hessian, several)
+    assert float(ranking(quad, torch.tensor([[0.8]]), config)) == pytest.approx(14.0)
