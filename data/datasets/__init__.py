@@ -1,5 +1,10 @@
 """Datasets of the field as lists of samples: what a predictor may see, and apart from it what is true."""
 
+from hoirecon.data.datasets.folder_checks import Finding as Finding
+from hoirecon.data.datasets.folder_checks import check_data as check_data
+from hoirecon.data.datasets.registry import DatasetEntry as DatasetEntry
+from hoirecon.data.datasets.registry import list_datasets as list_datasets
+from hoirecon.data.datasets.registry import open_dataset as open_dataset
 from hoirecon.data.datasets.samples import AffordanceTruth as AffordanceTruth
 from hoirecon.data.datasets.samples import BodyContactTruth as BodyContactTruth
 from hoirecon.data.datasets.samples import CorrespondenceTruth as CorrespondenceTruth

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import hoirecon
 from hoirecon.data.datasets.contact_entries import ENTRIES
 from hoirecon.data.datasets.fixtures import write_damon
 from hoirecon.data.datasets.folder_checks import Findings, check_data, fingerprint
@@ -107,3 +109,12 @@ def test_other_stand_ins_and_datasets_are_refused() -> None:
         stand_in_mesh("standin-5")
     with pytest.raises(InputError, match="no dataset is called 'x'"):
         get_entry("x")
+
+
+def test_the_pages_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = Path(hoirecon.__file__).resolve().parent.parent / "docs" / "datasets.md"
+    for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        exec(compile(code, "docs/datasets.md", "exec"), {})
+    said = capsys.readouterr().out
+    assert "True" in said
+    assert "free stand-in body" in said
