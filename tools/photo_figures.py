@@ -121,7 +121,8 @@ def own_iou(scene: Scene) -> float:
 def gap_cm(scene: Scene, body_part: str, object_part: str) -> float:
     """Smallest distance from a part of the body to the surface of a part of the object, centimetres."""
     model, thing = load_body(), scene.objects[0]
-    library = load_object(thing.category)
+    # The mask chose among the category's meshes; the parts are those of the one that it chose.
+    library = load_object(thing.mesh.name if "/" in thing.mesh.name else thing.category)
     surface = thing.mesh_cam
     if object_part != "whole":
         index = library.part_names.index(object_part)

@@ -13,4 +13,11 @@ from hoirecon.data.objects.library import list_objects as list_objects
 from hoirecon.data.objects.library import load_object as load_object
 from hoirecon.data.objects.prepare import MeshRepairWarning as MeshRepairWarning
 from hoirecon.data.objects.prepare import prepare_mesh as prepare_mesh
+from hoirecon.data.objects.size import MetricSize as MetricSize
+from hoirecon.data.objects.size import metric_size as metric_size
 from hoirecon.data.objects.symmetry import Symmetry as Symmetry
+from hoirecon.data.objects.usable import UsableConfig as UsableConfig
+from hoirecon.data.objects.usable import UsableObject as UsableObject
+from hoirecon.data.objects.usable import usable_from_library as usable_from_library
+from hoirecon.data.objects.usable import usable_object as usable_object
+from hoirecon.data.objects.usable_cache import ObjectCache as ObjectCache
