@@ -131,4 +131,4 @@ def test_threshold_sweep() -> None:
     sweep = threshold_sweep([([0.9, 0.4, 0.1], [1, 1, 0]), ([0.9, 0.6, 0.1], [1, 0, 0])], [0.3, 0.5, 0.8])
     assert sweep.f1 == pytest.approx([(1 + 2 / 3) / 2, (2 / 3 + 2 / 3) / 2, (2 / 3 + 1) / 2])
     assert sweep.recall == pytest.approx([1, 0.75, 0.75])
-    assert sweep.best == (0.3, pytest.approx(5 / 6))
+    assert sweep.best == pytest.approx((0.3, 5 / 6))

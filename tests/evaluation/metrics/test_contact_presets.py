@@ -256,6 +256,6 @@ def test_hostile_lists_are_refused() -> None:
     with pytest.raises(InputError, match="no field treshold"):
         get_preset("haco", treshold=0.5)
     with pytest.raises(InputError, match="unknown policy"):
-        ContactPreset("x", "none").evaluate(PAIRS)  # type: ignore[arg-type]
+        ContactPreset("x", "none").evaluate(PAIRS)
     with pytest.raises(InputError, match="unknown rule"):
-        ContactPreset("x", "deco", truth="all").evaluate(PAIRS)  # type: ignore[arg-type]
+        ContactPreset("x", "deco", truth="all").evaluate(PAIRS)

@@ -61,7 +61,7 @@ def test_five_vertices_by_hand() -> None:
 @pytest.mark.parametrize("paths", ["edges", "crossings"])
 def test_paths_against_three_loops(paths: str) -> None:
     ball = trimesh.creation.icosphere(1)
-    mesh = MeshDistances(ball.vertices, ball.faces, paths)  # type: ignore[arg-type]
+    mesh = MeshDistances(ball.vertices, ball.faces, paths)
     D = _by_floyd(mesh)
     rng = np.random.default_rng(0)
     for count in (1, 3, 20):
@@ -125,7 +125,7 @@ def test_field_rules_for_empty_sets() -> None:
 def test_hostile_distances() -> None:
     mesh = MeshDistances(VERTS, FACES)
     with pytest.raises(InputError, match="bool"):
-        fp_geodesic(np.ones(5), _mask(0), mesh)  # type: ignore[arg-type]
+        fp_geodesic(np.ones(5), _mask(0), mesh)
     with pytest.raises(InputError, match="5"):
         fn_geodesic(np.ones(4, bool), np.ones(4, bool), mesh)
     with pytest.raises(InputError, match="square"):
@@ -135,6 +135,6 @@ def test_hostile_distances() -> None:
     with pytest.raises(InputError, match="below 0"):
         MatrixDistances([[0, -1.0], [1, 0]])
     with pytest.raises(InputError, match="unknown paths"):
-        MeshDistances(VERTS, FACES, "straight")  # type: ignore[arg-type]
+        MeshDistances(VERTS, FACES, "straight")
     with pytest.raises(InputError, match="verts"):
         MeshDistances(VERTS[:, :2], FACES)

@@ -33,7 +33,7 @@ NAMES = [name for name in list_presets() if get_preset(name).kind == "reconstruc
 
 def _moved(one: Reconstruction, s: float, R: np.ndarray, t: list[float]) -> Reconstruction:
     each = {k: s * getattr(one, k) @ R.T + np.array(t) for k in ("body_verts", "object_verts", "body_joints")}
-    return replace(one, **each)  # type: ignore[arg-type]
+    return replace(one, **each)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -95,7 +95,7 @@ def test_contho_contact_is_before_alignment_with_skip_lists_by_hand() -> None:
     touching = np.linalg.norm(TRUTH.body_verts[:, None] - TRUTH.object_verts[None], axis=-1).min(1) < 0.05  # type: ignore[index]
     assert 0 < touching.sum() < 20
     labelled = replace(TRUTH, body_contact=touching.astype(float))
-    away = replace(TRUTH, object_verts=TRUTH.object_verts + np.array([1.0, 0, 0]))  # type: ignore[operator]
+    away = replace(TRUTH, object_verts=TRUTH.object_verts + np.array([1.0, 0, 0]))
     free = replace(TRUTH, body_contact=np.zeros(len(touching)))
     pairs = [(TRUTH, labelled), (away, labelled), (TRUTH, free)]
     scores = get_preset("contho", samples=50).evaluate(pairs)
@@ -131,9 +131,9 @@ def test_failures_count_as_the_worst(name: str) -> None:
 
 def test_tehor_collision_is_the_share_inside() -> None:
     pytest.importorskip("open3d")
-    inside = replace(TRUTH, object_verts=TRUTH.object_verts - np.array([0.2, 0, 0]))  # type: ignore[operator]
+    inside = replace(TRUTH, object_verts=TRUTH.object_verts - np.array([0.2, 0, 0]))
     low, high = inside.object_verts.min(0), inside.object_verts.max(0)  # type: ignore[union-attr]
-    share = ((TRUTH.body_verts > low) & (TRUTH.body_verts < high)).all(1).mean()  # type: ignore[operator]
+    share = ((TRUTH.body_verts > low) & (TRUTH.body_verts < high)).all(1).mean()
     assert share > 0
     assert get_preset("tehor", samples=50).evaluate([(inside, TRUTH)]).aggregate["collision"] == pytest.approx(share)
 

@@ -23,7 +23,8 @@ def _slow(values: FloatArray, tp: FloatArray, pred: FloatArray, groups: list[str
     for weights in np.concatenate(list(draw_weights(int(ids.max()) + 1, draws, 5))):
         rows = np.concatenate([np.flatnonzero(ids == g) for g, w in enumerate(weights) for _ in range(int(w))])
         found.append([np.nanmean(values[rows]), tp[rows].sum() / pred[rows].sum()])
-    return np.percentile(np.array(found), [2.5, 97.5], axis=0).T.tolist()
+    limits: list[list[float]] = np.percentile(np.array(found), [2.5, 97.5], axis=0).T.tolist()
+    return limits
 
 
 def test_intervals_equal_a_slow_bootstrap_that_pools_anew_in_each_resample() -> None:
