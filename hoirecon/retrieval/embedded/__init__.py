@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from hoirecon.retrieval.embedded.encoder import EmbeddedEncoder as EmbeddedEncoder
     from hoirecon.retrieval.embedded.encoder import load_embedded as load_embedded
     from hoirecon.retrieval.embedded.gallery import RankedShape as RankedShape
-    from hoirecon.retrieval.embedded.gallery import ShapeViews as ShapeViews
     from hoirecon.retrieval.embedded.gallery import ViewGallery as ViewGallery
     from hoirecon.retrieval.embedded.gallery import library_gallery as library_gallery
     from hoirecon.retrieval.embedded.gallery import rank as rank
+    from hoirecon.retrieval.embedded.shape_views import ShapeViews as ShapeViews
 
 # Public name -> module that defines it. Loaded on first use: most of them need torch.
 _PUBLIC = {
     "EmbeddedEncoder": "hoirecon.retrieval.embedded.encoder",
     "RankedShape": "hoirecon.retrieval.embedded.gallery",
-    "ShapeViews": "hoirecon.retrieval.embedded.gallery",
+    "ShapeViews": "hoirecon.retrieval.embedded.shape_views",
     "ViewGallery": "hoirecon.retrieval.embedded.gallery",
     "library_gallery": "hoirecon.retrieval.embedded.gallery",
     "load_embedded": "hoirecon.retrieval.embedded.encoder",

@@ -101,7 +101,8 @@ def _ragged(mask: Float32Array, rng: Rng) -> Float32Array:
     coarse = rng.normal(size=(int(rng.integers(4, 13)),) * 2).astype(np.float32)
     noise = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
     depth = cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.5, 1.5))
-    return (depth + 0.12 * noise > rng.uniform(0.3, 0.6)).astype(np.float32)
+    factors: Float32Array = (depth + 0.12 * noise > rng.uniform(0.3, 0.6)).astype(np.float32)
+    return factors
 
 
 def _cut(picture: Float32Array, rng: Rng) -> Float32Array:

@@ -125,7 +125,8 @@ def unit_cloud(surface: Surface, points: int, seed: int = 0) -> npt.NDArray[np.f
     """(points, 3) of a shape, y up, centred on their mean, the farthest at distance 1."""
     cloud = sample_cloud(surface, points, seed).points
     cloud = cloud - cloud.mean(0)
-    return (cloud / max(float(np.linalg.norm(cloud, axis=1).max()), 1e-9)).astype(np.float32)
+    unit: npt.NDArray[np.float32] = (cloud / max(float(np.linalg.norm(cloud, axis=1).max()), 1e-9)).astype(np.float32)
+    return unit
 
 
 def packed(views: Views) -> Int8Array:

@@ -102,7 +102,8 @@ class EmbeddedEncoder:
         picture[..., 0] = checked
         if normals is not None:
             picture[..., 1:] = as_floats(normals, (*checked.shape, 3), "normals") * checked[..., None]
-        return self.embed_pictures(cropped(picture, SIZE)[None])[0]
+        row: Float32Array = self.embed_pictures(cropped(picture, SIZE)[None])[0]
+        return row
 
     def encode_shape(self, mesh: Shape, name: str = "") -> ShapeViews:
         """All that the gallery keeps of a mesh, y up: embeddings of its views and points, and its silhouettes.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from hoirecon.retrieval.embedded.dataset import GALLERY_VIEWS
 from hoirecon.retrieval.embedded.encoder import EmbeddedEncoder
 from hoirecon.retrieval.embedded.gallery import RankWeights, ViewGallery
 from hoirecon.retrieval.embedded.protocol import RetrievalTest, yaw_chamfer
-from hoirecon.retrieval.embedded.silhouettes import rolled_silhouettes
+from hoirecon.retrieval.embedded.silhouettes import query_silhouettes
 from hoirecon.retrieval.embedded.unlearned import silhouette_descriptor
 from hoirecon.retrieval.embedded.views import Float32Array, render
 from hoirecon.retrieval.surfaces import Surface
@@ -62,8 +62,14 @@ def learned_scores(gallery: ViewGallery, masks: BoolArray, normals: Float32Array
     everything, rows = np.arange(len(gallery.shapes)), []
     for i, mask in enumerate(masks):
         query = gallery.encoder.encode_query(mask, None if normals is None else normals[i])
-        rows.append(gallery.scores(query, rolled_silhouettes(mask), everything, normals is not None)[0])
+        rows.append(gallery.scores(query, query_silhouettes(mask), everything, normals is not None)[0])
     return np.stack(rows)
+
+
+def network_scores(gallery: ViewGallery, masks: BoolArray) -> Float32Array:
+    """(Q, N) what the networks say without silhouettes: cosine with the nearest view, and a little with the points."""
+    no_silhouettes = replace(gallery, weights=replace(gallery.weights, overlap=0.0))
+    return learned_scores(no_silhouettes, masks)
 
 
 def unlearned_gallery(test: RetrievalTest) -> Float32Array:
@@ -131,6 +137,7 @@ def evaluate(test: RetrievalTest, encoder: EmbeddedEncoder, seed: int) -> dict[s
     scores["clean_normals"] = learned_scores(gallery, queries.masks, queries.normals)
     for name, masks in (("clean", queries.masks), ("occluded", queries.occluded)):
         scores[f"unlearned_{name}"] = unlearned_scores(plain, masks)
+        scores[f"network_alone_{name}"] = network_scores(gallery, masks)
     for name, table in scores.items():
         result[name] = asdict(found(table, test))
     for name in ("clean", "occluded", "unlearned_clean"):

@@ -43,7 +43,8 @@ def rectangle(size: int, centre: FloatArray, rng: Rng) -> BoolArray:
     angle, half = rng.uniform(0, np.pi), np.exp(rng.uniform(np.log(0.04), np.log(0.4), 2)) * size
     x, y = _grid(size, centre)
     along, across = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
-    return (np.abs(along) <= half[0]) & (np.abs(across) <= half[1])
+    inside: BoolArray = (np.abs(along) <= half[0]) & (np.abs(across) <= half[1])
+    return inside
 
 
 def person(size: int, centre: FloatArray, rng: Rng) -> BoolArray:

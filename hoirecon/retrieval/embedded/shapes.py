@@ -102,7 +102,7 @@ def deformed(verts: FloatArray, rng: Rng, spread: ShapeSpread) -> FloatArray:
     stretch = np.exp(rng.normal(0, spread.stretch, 3).clip(-2 * spread.stretch, 2 * spread.stretch))
     if rng.random() < spread.alike:
         stretch[2] = stretch[0]
-    moved = verts * stretch
+    moved: FloatArray = verts * stretch
     if rng.random() < 1 / 3:
         half = max(float(np.abs(moved[:, 1]).max()), 1e-9)
         moved[:, [0, 2]] *= 1 + rng.uniform(-spread.taper, spread.taper) * moved[:, 1:2] / half

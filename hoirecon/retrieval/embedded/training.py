@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -68,17 +69,26 @@ class Batch:
 
 
 class Log:
-    """Learning curves, a line of JSON for each printed step.
+    """Learning curves: a line of JSON for every hundred steps, with the means over them.
 
     Args:
         path: file that lines are added to; None prints only.
     """
 
+    EVERY = 100
+
     def __init__(self, path: Path | None) -> None:
         self.path = path
+        self._sums = np.zeros(2)
 
-    def __call__(self, **values: float | str) -> None:
-        line = json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in values.items()})
+    def step(self, stage: str, step: int, loss: Tensor, right: float) -> None:
+        """Add a step's loss and the part of its queries that found their own shape."""
+        self._sums += float(loss.detach()), right
+        if step % self.EVERY != self.EVERY - 1:
+            return
+        loss_mean, right_mean = (float(value) for value in (self._sums / self.EVERY).round(4))
+        self._sums[:] = 0
+        line = json.dumps({"stage": stage, "step": step + 1, "loss": loss_mean, "right": round(right_mean, 4)})
         print(line, flush=True)
         if self.path is not None:
             with self.path.open("a", encoding="utf-8") as handle:
@@ -88,7 +98,7 @@ class Log:
 def train_views(data: TrainingSet, config: TrainConfig, log: Log, checkpoint: Path | None = None) -> ViewNet:
     """The network of pictures, trained; deterministic for a seed on one thread."""
     torch.manual_seed(config.seed)
-    net = ViewNet(config.view_net).to(memory_format=torch.channels_last)
+    net = ViewNet(config.view_net)
     rng = np.random.default_rng([config.seed, 3])
     augmenter = Augmenter(config.view_net.size, config.seed, config.augment)
     average = _averaged(net)
@@ -97,15 +107,14 @@ def train_views(data: TrainingSet, config: TrainConfig, log: Log, checkpoint: Pa
         queries, gallery = batch_pictures(data, batch, augmenter, rng, with_normals=rng.random() < config.normals)
         with torch.autocast("cpu", torch.bfloat16):
             embedded = net(torch.from_numpy(np.concatenate([queries, gallery])))
-        loss, right = contrastive_loss(*embedded.float().chunk(2), config)
+        queried, kept = embedded.float().chunk(2)
+        loss, right = contrastive_loss(queried, kept, config)
         _descend(optimiser, loss)
         average.update_parameters(net)
-        if step % 50 == 0:
-            log(stage="views", step=step, loss=float(loss), right=right)
+        log.step("views", step, loss, right)
         if checkpoint is not None and step % 500 == 499:
             torch.save(average.module.state_dict(), checkpoint)
-    final: ViewNet = average.module.eval()
-    return final
+    return cast(ViewNet, average.module.eval())
 
 
 def draw_batch(categories: IntArray, slots: int, config: TrainConfig, rng: Rng) -> Batch:
@@ -136,7 +145,7 @@ def batch_pictures(
 
 def as_floats(pictures: Int8Array) -> npt.NDArray[np.float32]:
     """Stored pictures as 0..1 and -1..1."""
-    return pictures.astype(np.float32) / 127
+    return pictures.astype(np.float32) / np.float32(127)
 
 
 def contrastive_loss(queries: Tensor, gallery: Tensor, config: TrainConfig) -> tuple[Tensor, float]:
@@ -167,7 +176,6 @@ def train_points(data: TrainingSet, net: ViewNet, config: TrainConfig, log: Log)
     rng = np.random.default_rng([config.seed, 4])
     views = embedded_views(data.gallery, net)
     average = _averaged(points)
-    size = config.groups * config.siblings
     for step, optimiser in _steps(points, config.point_steps, config):
         batch = draw_batch(data.categories, data.queries.shape[1], config, rng)
         xyz = torch.from_numpy(_shaken(data.clouds[batch.shapes], rng))
@@ -183,9 +191,8 @@ def train_points(data: TrainingSet, net: ViewNet, config: TrainConfig, log: Log)
         )
         _descend(optimiser, (forward + back) / 2)
         average.update_parameters(points)
-        if step % 50 == 0:
-            right = float((logits.mean(1).argmax(1) == target).float().mean())
-            log(stage="points", step=step, loss=float(forward + back) / 2, right=right, batch=size)
+        right = float((logits.mean(1).argmax(1) == target).float().mean())
+        log.step("points", step, (forward + back) / 2, right)
     return average.module.eval()
 
 
@@ -206,11 +213,12 @@ def _shaken(clouds: npt.NDArray[np.float16], rng: Rng) -> npt.NDArray[np.float32
     order = rng.permutation(clouds.shape[1])
     moved = clouds[:, order].astype(np.float32)
     moved *= rng.uniform(0.95, 1.05, (len(clouds), 1, 3)).astype(np.float32)
-    return moved + rng.normal(0, 0.005, moved.shape).astype(np.float32)
+    noise: npt.NDArray[np.float32] = rng.normal(0, 0.005, moved.shape).astype(np.float32)
+    return moved + noise
 
 
 def _averaged(net: nn.Module) -> torch.optim.swa_utils.AveragedModel:
-    decay = torch.optim.swa_utils.get_ema_multi_avg_fn(0.995)
+    decay = torch.optim.swa_utils.get_ema_multi_avg_fn(0.995)  # type: ignore[no-untyped-call]
     return torch.optim.swa_utils.AveragedModel(net, multi_avg_fn=decay, use_buffers=True)
 
 

@@ -156,7 +156,8 @@ def view_rotation(azimuth: FloatArray, elevation: FloatArray, roll: FloatArray) 
     toward = -np.stack([np.sin(azimuth) * level, np.sin(elevation), np.cos(azimuth) * level], axis=1)
     right = np.stack([np.cos(azimuth), np.zeros_like(azimuth), -np.sin(azimuth)], axis=1)
     upright = np.stack([right, np.cross(toward, right), toward], axis=1)
-    return rolls(roll) @ upright
+    turned: FloatArray = rolls(roll) @ upright
+    return turned
 
 
 def rolls(angle: FloatArray) -> FloatArray:
