@@ -23,7 +23,7 @@ from hoirecon.retrieval.embedded.views import render, view_rotation
 from hoirecon.retrieval.silhouette_ranker import SilhouetteRanker
 from hoirecon.retrieval.surfaces import Surface
 
-BONUSES = (0.0, 0.02, 0.04, 0.06, 0.08, 0.12, 0.16)
+BONUSES = (0.0, 0.02, 0.04, 0.06, 0.08, 0.12, 0.16, 0.24)
 """What the usual mesh's score is raised by."""
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from hoirecon.data.objects.size import UNKNOWN_SIGMA, MetricSize, metric_size
 from hoirecon.data.objects.usable import UsableObject
 from hoirecon.errors import InputError
-from hoirecon.retrieval.galleries import Gallery, IndexGallery, LibraryGallery, MaskRanker
+from hoirecon.retrieval.galleries import Gallery, IndexGallery, LibraryGallery
 from hoirecon.retrieval.hits import FoundObject
 from hoirecon.retrieval.index.object_index import MANIFEST, Hit, ObjectIndex
 from hoirecon.retrieval.index.records import EVERYTHING, ObjectRecord, RecordFilter
@@ -31,8 +31,14 @@ from hoirecon.retrieval.named_encoders import OPENSHAPE_NAME, Encoder, encoder_n
 from hoirecon.retrieval.protocols import ImageQuery
 from hoirecon.retrieval.sources import Fetched, Preparation, check_count, first_usable, looked_at, usable_hit
 
-TYPICAL_BONUS = 0.06
-"""How much better than a category's usual mesh another must match a mask to be taken instead of it."""
+SILHOUETTE_BONUS = 0.04
+"""How much better than a category's usual mesh another's silhouette must overlap with the mask to be taken instead.
+
+Between 0.02 and 0.04 the right mesh is chosen most often where half of the things are usual ones
+(``tools/choice_bench.py --seed 0 --ranker silhouettes``); masks of photographs are worse than those, hence the larger.
+"""
+EMBEDDED_BONUS = 0.05
+"""The same for the learned score, which adds a cosine to twice the overlap; 0.04 to 0.06 are best there."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class Retriever:
         Where this installation lacks the small networks (they need safetensors, extra "retrieval"), masks are compared
         by silhouettes alone, and a warning says so.
         """
-        return cls(LibraryGallery(_mask_ranker(), TYPICAL_BONUS))
+        return cls(_library_gallery())
 
     @classmethod
     def by_name(cls) -> Retriever:
@@ -298,17 +304,17 @@ def _save(built: BuiltIndex, out: str | Path) -> None:
         built.save(out)
 
 
-def _mask_ranker() -> MaskRanker:
-    """The gallery of views that comes with the package; silhouettes alone, with a warning, where it cannot be had."""
+def _library_gallery() -> LibraryGallery:
+    """The library by the networks that come with the package; by silhouettes, with a warning, where they are not."""
     try:
         from hoirecon.retrieval.embedded import library_gallery
 
-        return library_gallery()
+        return LibraryGallery(library_gallery(), EMBEDDED_BONUS)
     except (ImportError, OSError, InputError) as err:
         from hoirecon.retrieval.silhouette_ranker import SilhouetteRanker
 
         warnings.warn(f"masks are compared by silhouettes alone, without learned parts: {err}", stacklevel=3)
-        return SilhouetteRanker()
+        return LibraryGallery(SilhouetteRanker(), SILHOUETTE_BONUS)
 
 
 def _pixels(image: Any) -> Any:

@@ -14,8 +14,10 @@ from hoirecon.data.objects.library import list_objects, load_object
 from hoirecon.errors import InputError
 from hoirecon.retrieval.surfaces import Surface
 
-MISSING = 0.6
+MISSING = 0.5
 """Weight of silhouette pixels that the mask lacks: less than 1, because hands and people may be before the object."""
+LONGER = np.float32(0.07)
+"""What the overlap loses when the mask's box is taken to be longer, by all of its side, because its end is hidden."""
 GUESSES = 4
 """First rotations of each mesh."""
 
@@ -49,7 +51,7 @@ class SilhouetteRanker:
         Raises:
             InputError: an empty mask.
         """
-        from hoirecon.retrieval.embedded.silhouettes import overlaps, rolled_silhouettes, rotations_of
+        from hoirecon.retrieval.embedded.silhouettes import TEMPLATE_LENGTHS, overlaps, query_silhouettes, rotations_of
 
         given = np.asarray(mask, dtype=bool)
         if not given.any():
@@ -57,7 +59,8 @@ class SilhouetteRanker:
         names = [entry.id for entry in list_objects()] if candidates is None else list(candidates)
         if not names:
             return []
-        table = overlaps(rolled_silhouettes(given), np.stack([_silhouettes(name) for name in names]), self.missing)
+        table = overlaps(query_silhouettes(given), np.stack([_silhouettes(name) for name in names]), self.missing)
+        table = table - LONGER * TEMPLATE_LENGTHS
         scores = table.max((1, 2))
         order = np.argsort(-scores, kind="stable")[:k]
         return [SilhouetteMatch(names[i], float(scores[i]), rotations_of(table[i], GUESSES)) for i in order]
