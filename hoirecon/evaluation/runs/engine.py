@@ -127,24 +127,28 @@ def _pool(ray: Any, job: Job, ids: Sequence[str], left: Sequence[int], workers: 
     actor = ray.remote(num_cpus=1, max_restarts=0)(Worker)
     queue, deaths, running = deque(left), Counter[int](), dict[Any, tuple[Any, int]]()
     idle = [actor.remote(job) for _ in range(workers)]
-    while queue or running:
-        while queue and idle:
-            worker, index = idle.pop(), queue.popleft()
-            running[worker.answer.remote(index)] = (worker, index)
-        ready, _ = ray.wait(list(running), num_returns=1)
-        worker, index = running.pop(ready[0])
-        try:
-            said = ray.get(ready[0])
-        except ray.exceptions.RayActorError as err:
-            idle.append(actor.remote(job))
-            deaths[index] += 1
-            if deaths[index] < DEATHS:
-                queue.append(index)
-                continue
-            why = " ".join(str(err).split())[:160]
-            said = Prediction(ids[index], failed=f"it took {DEATHS} workers with it: {why}")
-        except ray.exceptions.RayTaskError as err:
-            raise (err.cause if isinstance(err.cause, STOPS) else err) from err
-        else:
-            idle.append(worker)
-        yield said
+    try:
+        while queue or running:
+            while queue and idle:
+                worker, index = idle.pop(), queue.popleft()
+                running[worker.answer.remote(index)] = (worker, index)
+            ready, _ = ray.wait(list(running), num_returns=1)
+            worker, index = running.pop(ready[0])
+            try:
+                said = ray.get(ready[0])
+            except ray.exceptions.RayActorError as err:
+                idle.append(actor.remote(job))
+                deaths[index] += 1
+                if deaths[index] < DEATHS:
+                    queue.append(index)
+                    continue
+                why = " ".join(str(err).split())[:160]
+                said = Prediction(ids[index], failed=f"it took {DEATHS} workers with it: {why}")
+            except ray.exceptions.RayTaskError as err:
+                raise (err.cause if isinstance(err.cause, STOPS) else err) from err
+            else:
+                idle.append(worker)
+            yield said
+    finally:  # a cluster of the user's goes on; its cores are given back at once
+        for worker in [*idle, *(worker for worker, _ in running.values())]:
+            ray.kill(worker)
