@@ -29,7 +29,7 @@ UP_CAM = (0.0, -1.0, 0.0)
 PENETRATION = ("body in object", "object in body")
 """Names of the terms that are capped when poses are ranked."""
 MASK = "mask on outline"
-"""Name of the term of which a share counts when poses are ranked."""
+"""Name of the term of which a share counts when a pose is chosen."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def search(problem: ObjectProblem, rotations: Tensor, config: FitConfig) -> Foun
     for number in range(config.kicks.rounds):
         state, quad = run.kick(state, quad, number)
     iou = visible_iou(state)
-    energy = ranking_energy(quad, iou, config)
+    energy = choice_energy(quad, iou, config)
     order = torch.argsort(energy, stable=True)
     return Found(state.select(order), quad.select(order), energy[order], iou[order], run.evaluations)
 
@@ -168,17 +168,20 @@ class Search:
 
 
 def ranking_energy(quad: Quadratic, iou: Tensor, config: FitConfig) -> Tensor:
-    """(B,) what ranks poses: Laplace's evidence of the objective, and visible IoU as a mild extra.
+    """(B,) what ranks poses during the search: Laplace's evidence of the objective, and visible IoU as a mild extra.
 
-    Penetration is capped, as a displaced hand must not decide; of the mask's contour, part of which may be a hand's, a
-    share counts. The logarithm of the Hessian's determinant favours wide minima over narrow ones of the same depth:
-    more poses near them explain the photograph.
+    Penetration is capped, as a displaced hand must not decide. The logarithm of the Hessian's determinant favours wide
+    minima over narrow ones of the same depth: more poses near them explain the photograph.
     """
     deep = sum((quad.terms[n] for n in PENETRATION if n in quad.terms), torch.zeros_like(quad.cost))
     capped = quad.cost - deep + deep.clamp_max(config.rank_penetration_cap)
-    if MASK in quad.terms:
-        capped = capped - (1 - config.rank_mask_weight) * quad.terms[MASK]
     return capped + config.rank_iou_weight * (1 - iou) + config.rank_width_weight * log_curvature(quad).to(iou)
+
+
+def choice_energy(quad: Quadratic, iou: Tensor, config: FitConfig) -> Tensor:
+    """(B,) what ranks the poses that were found: as during the search, but of the mask's contour, part of which may be
+    a hand's, a share counts (:attr:`~hoirecon.fitting.fit_config.FitConfig.rank_mask_weight`)."""
+    return ranking_energy(quad, iou, config) - (1 - config.rank_mask_weight) * quad.terms[MASK]
 
 
 def log_curvature(quad: Quadratic) -> Tensor:

@@ -28,7 +28,7 @@ from hoirecon.fitting.object_fit import (
     start_rotations,
 )
 from hoirecon.fitting.object_problem import prepare
-from hoirecon.fitting.object_search import ranking_energy
+from hoirecon.fitting.object_search import choice_energy, ranking_energy
 from hoirecon.fitting.object_state import ObjectState
 from hoirecon.fitting.objective import Quadratic
 from hoirecon.fitting.so3 import super_fibonacci
@@ -301,13 +301,14 @@ def test_of_two_equal_minima_the_wider_ranks_first() -> None:
     assert float(energy[0] - energy[1]) == pytest.approx(FitConfig().rank_width_weight * 7 * np.log(100.0), abs=1e-4)
 
 
-def test_both_stages_rank_alike() -> None:
+def test_both_stages_choose_alike() -> None:
     """Of the contour a share, penetration up to a cap, the rest whole; by hand: 2 + .5 * 6 + 5 + 20 * .2 = 14."""
     config = FitConfig(rank_mask_weight=0.5, rank_penetration_cap=5.0, rank_iou_weight=20.0, rank_width_weight=0.0)
     terms = {"contact": 2.0, "mask on outline": 6.0, "body in object": 30.0, "object in body": 10.0}
     costs = {name: torch.tensor([cost]) for name, cost in terms.items()}
     quad = Quadratic(torch.tensor([48.0]), torch.zeros(1, 7), torch.eye(7)[None], costs)
-    assert float(ranking_energy(quad, torch.tensor([0.8]), config)) == pytest.approx(14.0)
+    assert float(choice_energy(quad, torch.tensor([0.8]), config)) == pytest.approx(14.0)
+    assert float(ranking_energy(quad, torch.tensor([0.8]), config)) == pytest.approx(17.0)  # the whole contour
     assert float(ranking(quad, torch.tensor([[0.8]]), config)) == pytest.approx(14.0)
     several = {f"{name} (cup)": cost for name, cost in costs.items()}
     quad = Quadratic(quad.cost, quad.gradient, quad.hessian, several)
