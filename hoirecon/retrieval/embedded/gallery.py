@@ -127,7 +127,8 @@ class ViewGallery:
         """
         views = (self._by_normals if with_normals else self._by_mask)[among]
         learned = (views @ query).max(1) + self.weights.points * (self._by_points[among] @ query)
-        best = np.argsort(-learned, kind="stable")[: self.weights.rerank]
+        compared = self.weights.rerank if self.weights.overlap else 0
+        best = np.argsort(-learned, kind="stable")[:compared]
         overlap = self._overlap(rolled, among[best])
         scores = learned - 2 * self.weights.overlap  # behind all that were compared, whose overlap is hardly below 0
         scores[best] = learned[best] + self.weights.overlap * overlap.max((1, 2))
