@@ -69,7 +69,8 @@ def error_map(shown: Shown, path: Path, title: str = "") -> Path:
         ("truly touches", "hallucinated", "missed"), ("Greens", "Oranges", "Blues"), error_rates(shown), strict=True
     )
     for k, (name, colors, rate) in enumerate(named):
-        scale = normalize(0.0, max(float(np.quantile(rate, 0.995)), LEAST_RATE))
+        top = max(float(np.quantile(rate, 0.995)), LEAST_RATE)
+        scale = normalize(0.0, top)
         tint = colormap[colors](scale(rate))[:, :3]
         tint = np.where((rate > 0)[:, None], tint, SKIN)
         for side, back in ((0, False), (1, True)):
@@ -78,6 +79,7 @@ def error_map(shown: Shown, path: Path, title: str = "") -> Path:
         bar = figure.colorbar(
             mappable(scale, colors), ax=axes[2 * k : 2 * k + 2], orientation="horizontal", shrink=0.7, aspect=30
         )
+        bar.set_ticks([0, top / 2, top], labels=[f"{100 * v:.2g} %" for v in (0, top / 2, top)])
         bar.ax.tick_params(labelsize=7, colors=SOFT)
         bar.set_label("share of samples", fontsize=8, color=SOFT)
     if title:

@@ -37,7 +37,7 @@ def test_truth_scores_each_metric_at_its_floor(task: str, tmp_path: Path) -> Non
     run = _perfect(task, tmp_path)
     assert not run.failed
     for score in run.scores:
-        # SIM of a truth that is zero everywhere is 0 whatever is said; only InteractVLM's script leaves such samples out.
+        # SIM of a truth that is zero everywhere is 0 whatever is said; InteractVLM leaves such samples out.
         floor = get_metric(score.metric.removesuffix(".macro")).floor
         if floor is not None and not (score.metric.startswith("sim") and score.protocol != "interactvlm-affordance"):
             assert score.value == pytest.approx(floor, abs=1e-6), (
