@@ -20,6 +20,8 @@ LANDMARK_NUMBERS = 6
 """Numbers of a landmark: x and y in the square looked at (-1..1), root-relative x, y, z (metres), confidence."""
 FEATURES = 24
 """Numbers that a landmark's token is made from."""
+ALONG_X = (0, 2, 7, 16)
+"""Those of them that change their sign in a mirror."""
 REACHES_M = (0.04, 0.12, 0.4)
 """Distances over which nearness to the object fades, metres."""
 FAR_M = 1.5

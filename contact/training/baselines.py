@@ -6,14 +6,16 @@ import numpy as np
 import torch
 
 from hoirecon.arrays import IntArray
-from hoirecon.contact.modeling.evidence_tower import EvidenceConfig, landmark_features, unpack
+from hoirecon.contact.modeling.evidence_tower import ALONG_X, FEATURES, EvidenceConfig, landmark_features, unpack
 from hoirecon.contact.training.closedworld_data import Samples, category_names
-from hoirecon.contact.training.front_end import FrontEnd, mirror, spoilt
+from hoirecon.contact.training.front_end import MIRRORED, FrontEnd, spoilt
 from hoirecon.contact.training.lessons import mirror_verts
 from hoirecon.contact.training.tiny import GROUPS, group_verts
 
 NEIGHBOURS = 15
 """Samples that the lookup takes the mean of."""
+ASKED_AT_ONCE = 64
+"""Questions that are looked up together."""
 CHUNK = 500
 """Samples whose features are made at once."""
 
@@ -54,9 +56,8 @@ class Lookup:
         self.train = train
         self._how = front_end
         rng = np.random.default_rng([seed, 3])
-        plain = features_of(train, rng, front_end, False)
-        turned = features_of(train, rng, front_end, True)
-        both = np.concatenate([plain, turned])
+        plain = features_of(train, rng, front_end)
+        both = np.concatenate([plain, mirrored_features(plain)])
         self._mean, self._spread = both.mean(0), both.std(0) + 1e-3
         self._stored = torch.as_tensor((both - self._mean) / self._spread)
         self._square = self._stored.square().sum(1)
@@ -68,11 +69,12 @@ class Lookup:
         """(n, V) for evidence whose features :func:`features_of` or :func:`features_of_evidence` made."""
         query = torch.as_tensor((features - self._mean) / self._spread)
         found = np.zeros((len(asked), asked.contact(slice(0, 1)).shape[1]), dtype=np.float32)
-        for i, one in enumerate(query):
-            apart = self._square - 2 * self._stored @ one
-            if same_category and (self._category == asked.category[i]).sum() >= count:
-                apart[torch.as_tensor(self._category != asked.category[i])] = torch.inf
-            found[i] = self._contact(torch.topk(-apart, count).indices.numpy()).mean(0)
+        for start in range(0, len(query), ASKED_AT_ONCE):
+            rows = range(start, min(start + ASKED_AT_ONCE, len(query)))
+            for i, apart in zip(rows, self._square - 2 * query[rows.start : rows.stop] @ self._stored.T, strict=True):
+                if same_category and (self._category == asked.category[i]).sum() >= count:
+                    apart[torch.as_tensor(self._category != asked.category[i])] = torch.inf
+                found[i] = self._contact(torch.topk(-apart, count).indices.numpy()).mean(0)
         return found
 
     def _contact(self, rows: IntArray) -> np.ndarray:
@@ -82,18 +84,20 @@ class Lookup:
         return contact
 
 
-def features_of(
-    samples: Samples, rng: np.random.Generator, front_end: FrontEnd | None, mirrored: bool = False
-) -> np.ndarray:
+def features_of(samples: Samples, rng: np.random.Generator, front_end: FrontEnd | None) -> np.ndarray:
     """(n, F) what the landmark tokens are told of spoilt samples."""
-    config = EvidenceConfig()
     parts = []
     for start in range(0, len(samples), CHUNK):
         rows = np.arange(start, min(start + CHUNK, len(samples)))
-        packed = spoilt(samples, rows, rng, front_end)
-        packed = mirror(packed, torch.full((len(rows),), mirrored), config)
-        parts.append(features_of_evidence(packed))
+        parts.append(features_of_evidence(spoilt(samples, rows, rng, front_end)))
     return np.concatenate(parts)
+
+
+def mirrored_features(features: np.ndarray) -> np.ndarray:
+    """The same (n, F) of the mirrored pictures."""
+    told = features.reshape(len(features), -1, FEATURES)[:, MIRRORED].copy()
+    told[..., list(ALONG_X)] *= -1
+    return np.asarray(told.reshape(len(features), -1))
 
 
 def features_of_evidence(packed: torch.Tensor) -> np.ndarray:

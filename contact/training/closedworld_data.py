@@ -171,11 +171,27 @@ def draw_samples(split: Split, seed: int, scenes: int) -> Samples:
     """
     if split not in SPLITS or scenes < 1:
         raise InputError(f"samples are of one of {', '.join(SPLITS)} and of at least one scene, got {split}, {scenes}")
-    rng = np.random.default_rng([VERSION, SPLITS.index(split), seed])
-    rows: list[dict[str, np.ndarray]] = []
-    for _ in range(scenes):
-        rows += list(_seen(draw_scene(split, rng), split, rng))
+    rows = [seen.row for seen in draw_seen(split, seed, scenes)]
     return Samples(*(np.stack([row[f.name] for row in rows]) for f in fields(Samples)))
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """One sample with the scene that it is of."""
+
+    scene: QuickScene
+    view: View
+    which: int
+    """Which of the scene's objects is asked for."""
+    row: dict[str, np.ndarray]
+    """The sample's fields."""
+
+
+def draw_seen(split: Split, seed: int, scenes: int) -> Iterator[Seen]:
+    """The samples of :func:`draw_samples` one by one, with their scenes."""
+    rng = np.random.default_rng([VERSION, SPLITS.index(split), seed])
+    for _ in range(scenes):
+        yield from _seen(draw_scene(split, rng), split, rng)
 
 
 def draw_scene(split: Split, rng: np.random.Generator) -> QuickScene:
@@ -213,7 +229,7 @@ def landmarks_seen(scene: QuickScene, view: View) -> Marks:
     return Marks(marks[:, :2], at_cam - at_cam[list(HIPS)].mean(0), hidden)
 
 
-def _seen(scene: QuickScene, split: Split, rng: np.random.Generator) -> Iterator[dict[str, np.ndarray]]:
+def _seen(scene: QuickScene, split: Split, rng: np.random.Generator) -> Iterator[Seen]:
     """A scene from some cameras, each object asked for."""
     clouds = [surface_points(thing, rng) for thing in scene.objects]
     body = np.concatenate([scene.verts, scene.verts[_large_faces()].mean(1)])
@@ -227,7 +243,7 @@ def _seen(scene: QuickScene, split: Split, rng: np.random.Generator) -> Iterator
         for which, _thing in enumerate(scene.objects):
             row = _row(scene, view, which, [body, *clouds], rng)
             if row is not None:
-                yield row
+                yield Seen(scene, view, which, row)
 
 
 def _allowed(scene: QuickScene, view: View, split: Split) -> bool:

@@ -16,6 +16,7 @@ from hoirecon.contact.modeling.evidence_tower import (
     picture_scale,
     unpack,
 )
+from hoirecon.contact.training.baselines import mirrored_features
 from hoirecon.contact.training.front_end import MIRRORED, FrontEnd, mirror, spoilt
 from hoirecon.errors import InputError
 from hoirecon.observation import Keypoints, Observation
@@ -82,6 +83,8 @@ def test_a_mirror_of_a_mirror_is_the_picture_and_features_turn_with_it():
     told, turned = (landmark_features(*unpack(p, CONFIG)) for p in (packed, once))
     torch.testing.assert_close(turned[:, torch.as_tensor(MIRRORED)][..., 9], told[..., 9], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(turned[:, torch.as_tensor(MIRRORED)][..., 7], -told[..., 7], rtol=1e-4, atol=1e-4)
+    again = mirrored_features(told.flatten(1).numpy())
+    np.testing.assert_allclose(again, turned.flatten(1).numpy(), rtol=1e-3, atol=1e-4)
 
 
 def test_the_front_ends_errors_grow_with_the_noise_and_are_none_without():

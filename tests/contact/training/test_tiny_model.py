@@ -1,0 +1,94 @@
+"""The small model that ships: it is whole, small, reads evidence only, tells left from right; and it can be made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hoirecon.contact
+from hoirecon.contact.checkpoints.native import verify
+from hoirecon.contact.estimator import InteractVLM
+from hoirecon.contact.inference.evidence import Evidence
+from hoirecon.contact.training.closedworld_data import draw_seen
+from hoirecon.contact.training.tiny import GROUPS, touched_groups
+from hoirecon.errors import InputError
+from hoirecon.evaluation.closedworld.small_model import body_of, observation_of
+
+TINY = Path(hoirecon.contact.__file__).parent / "assets" / "tiny"
+
+
+@pytest.fixture(scope="module")
+def model() -> InteractVLM:
+    return InteractVLM.from_pretrained("tiny", cache=None)
+
+
+@pytest.fixture(scope="module")
+def seen():
+    return next(s for s in draw_seen("val", 21, 50) if s.scene.objects[s.which].touched.sum() > 300)
+
+
+def test_the_weights_are_whole_small_and_those_of_the_card() -> None:
+    from hoirecon.contact.checkpoints.layout import MANIFEST, sha256
+
+    verify(TINY)
+    assert sum(path.stat().st_size for path in TINY.rglob("*") if path.is_file()) < 10e6
+    assert sha256(TINY / MANIFEST) in (TINY / "card.md").read_text()
+
+
+def test_it_answers_on_the_body_in_words_that_it_was_taught(model, seen) -> None:
+    observation = observation_of(seen, np.random.default_rng(0))
+    found = model.human_contact(observation, "object")
+    assert found.probability.shape == (model.body_model.num_verts,)
+    assert found.probability.max() > 0.3
+    assert set(found.answer.replace(",", " ").split()) & set(GROUPS)
+
+
+def test_the_made_observation_shows_the_true_body(seen) -> None:
+    observation, body = observation_of(seen, np.random.default_rng(0)), body_of(seen)
+    pixels = observation.camera.project(body.verts)
+    assert observation.person_mask is not None
+    inside = ((pixels >= 0) & (pixels < 512)).all(1)
+    column, row = pixels[inside].astype(int).T
+    on_somebody = (observation.person_mask | observation.object_masks[0])[row, column]
+    assert on_somebody.mean() > 0.8
+
+
+def test_pictures_are_refused_with_advice(model) -> None:
+    with pytest.raises(InputError, match="sees landmarks and masks"):
+        model.human_contact(np.zeros((8, 8, 3), dtype=np.uint8), "chair")
+    with pytest.raises(InputError, match="finds no contact in it"):
+        model.image_contact(np.zeros((8, 8, 3), dtype=np.uint8), "chair")
+
+
+def test_looking_twice_is_looking_once(model, seen) -> None:
+    evidence = Evidence.of(observation_of(seen, np.random.default_rng(0)))
+    look = model.look(evidence)
+    again = model.human_contact(look, "object").probability
+    np.testing.assert_array_equal(again, model.human_contact(evidence, "object").probability)
+
+
+@pytest.mark.slow
+def test_two_minutes_of_training_beat_the_category_mean(tmp_path) -> None:
+    import torch
+
+    from hoirecon.contact.training.baselines import category_mean
+    from hoirecon.contact.training.closedworld_data import draw_samples
+    from hoirecon.contact.training.evaluation import best_threshold, f1, names_of, predict
+    from hoirecon.contact.training.tiny_report import Asked
+    from hoirecon.contact.training.tiny_run import TinyRun, train, train_samples
+
+    torch.set_num_threads(1)
+    run = TinyRun(shards=1, scenes=700)
+    run = replace(run, engine=replace(run.engine, steps=240))
+    model = train(run, tmp_path / "run", tmp_path / "samples", tell=lambda _: None)
+    asked = Asked.of(draw_samples("val", 50, 200))
+    said = predict(
+        model.network, model.tokenizer, model.gallery, model.body, asked.evidence, names_of(asked.samples)
+    ).contact
+    mean = category_mean(train_samples(run, tmp_path / "samples"), asked.samples)
+    best = [f1(values > best_threshold(values, asked.truth), asked.truth).mean() for values in (said, mean)]
+    assert best[0] > best[1]
+    assert touched_groups(said > 0.5).any()
