@@ -83,6 +83,7 @@ class Evidence:
         told[points.confidence <= 0] = 0
         masks = torch.stack([_shrunk(mask, low, side, config.image_size) for mask in self._masks()])
         masks = (masks > torch.tensor(COVERED)[:, None, None]).float()
+        masks[[0, 2]] *= 1 - masks[1]  # a cell is one's only, as in training
         return pack(torch.as_tensor(told, dtype=torch.float32)[None], masks[None])[0]
 
     def _masks(self) -> tuple[BoolArray, BoolArray, BoolArray]:
