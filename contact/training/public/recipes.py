@@ -1,0 +1,147 @@
+"""What the published models were trained on: data sets, rates, words (Dwivedi et al., "InteractVLM", CVPR 2025).
+
+roots = {"damon": DAMON_DIR, "lemon": LEMON_DIR}
+shares, validation = open_recipe("damon", roots)
+
+Two things differ on purpose: validation is a part of the training split (the reference's is the test split, on which
+it chose its best epoch), and entries are drawn without repeats until all were seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hoirecon.contact.prompting.templates import SCENE_WORD, SUPPORT_WORD
+from hoirecon.contact.training.public.catalogue import ContactSource
+from hoirecon.contact.training.public.conversations import open_conversations
+from hoirecon.contact.training.public.lessons import Source, Task
+from hoirecon.contact.training.public.mixing import Share
+from hoirecon.contact.training.public.splits import Subset, train_and_validation
+from hoirecon.contact.training.public.texts import TextConfig
+from hoirecon.data.datasets import open_dataset
+from hoirecon.errors import InputError
+
+
+@dataclass(frozen=True)
+class Part:
+    """One data set of a recipe."""
+
+    data: str
+    """Name of :func:`hoirecon.data.datasets.open_dataset`, or ``vqa`` for a folder of HOI-VQA's files."""
+    task: Task
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Of the dataset's reader."""
+    rename: Mapping[str, str] = field(default_factory=dict)
+    """See :class:`~hoirecon.contact.training.public.catalogue.ContactSource`."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One published model's data."""
+
+    shares: tuple[tuple[float, tuple[Part, ...]], ...]
+    """Rates, and what shares each."""
+    text: TextConfig = field(default_factory=TextConfig)
+    token_type: str = "Gen"
+    human_views: str = "4MV-Z_Vitru"
+    object_views: str = "4MV-Z_HM"
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """Names of the data sets that it needs, each once."""
+        return tuple(dict.fromkeys(part.data for _, parts in self.shares for part in parts))
+
+
+_DAMON = Part("damon", "human", {"per": "object"})
+_DAMON_SCENE = Part("damon", "human", {"per": "object"}, {SUPPORT_WORD: SCENE_WORD})
+_LEMON = Part("lemon", "human")
+_RICH = Part("rich", "human")
+_USED = (Part("piad", "affordance"), Part("lemon", "affordance"))
+_VQA = Part("vqa", "words")
+
+RECIPES: Mapping[str, Recipe] = {
+    "damon": Recipe(((1.0, (_DAMON,)),), human_views="4MV-Z_Vitru_mv2"),
+    "damon-noparts": Recipe(((1.0, (_DAMON,)),), TextConfig(human_questions="simple"), human_views="4MV-Z_Vitru_mv2"),
+    "scene": Recipe(
+        ((9.0, (_DAMON_SCENE, _LEMON)), (3.0, (_RICH,)), (1.0, (_VQA,))),
+        TextConfig(part_dropout=0.0),
+        human_views="4MV-Z_Vitru_FootGround",
+    ),
+    "affordance": Recipe(((1.0, _USED),), TextConfig(part_dropout=0.0)),
+    "joint": Recipe(
+        (
+            (9.0, (_DAMON, _LEMON)),
+            (9.0, (Part("pico", "object"),)),
+            (5.0, _USED),
+            (2.0, (_VQA,)),
+        ),
+        TextConfig(part_dropout=0.0),
+        "Gen-Hu-Obj",
+        object_views="4MV-Z_HM_BM",
+    ),
+}
+"""By name. ``scene`` calls all of DAMON's support ``scene``; the reference keeps of it what the feet touch, a file of
+its own repack (option ``foot_ground``)."""
+
+TRAIN_SPLITS = {"damon": "trainval", "lemon": "train", "piad": "seen-train", "pico": "train", "rich": "train"}
+"""Split that is trained on; PICO-db, which has none, is read whole with ``splits={"pico": "all"}``."""
+
+
+def open_recipe(
+    name: str,
+    roots: Mapping[str, str | Path],
+    *,
+    validation: float = 0.05,
+    salt: int = 0,
+    without: frozenset[str] = frozenset(),
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    splits: Mapping[str, str] | None = None,
+    lists: Path | None = None,
+) -> tuple[list[Share], list[Subset]]:
+    """Open a recipe's data.
+
+    Args:
+        name: of :data:`RECIPES`.
+        roots: folder of each data set by name; ``vqa`` holds ``*.json`` of conversations and their photographs.
+        validation: share of the photographs that validate.
+        salt: another one makes another validation split.
+        without: groups that are neither trained nor validated on, e.g. photographs of a test split.
+        options: further options of the readers, by data set.
+        splits: splits other than :data:`TRAIN_SPLITS`, by data set.
+        lists: folder where lists of lessons are kept between runs.
+
+    Returns:
+        What a :class:`~hoirecon.contact.training.public.mixing.Mixture` takes, and the validation parts of all
+        sources of contact.
+
+    Raises:
+        InputError: no such recipe, or a data set whose folder is not given.
+    """
+    if name not in RECIPES:
+        raise InputError(f"there is no recipe '{name}': choose {', '.join(RECIPES)}")
+    recipe = RECIPES[name]
+    if missing := [data for data in recipe.data if data not in roots]:
+        raise InputError(f"the recipe '{name}' needs the folder of {', '.join(missing)}: the data are your own copies")
+    shares, kept = [], []
+    for rate, parts in recipe.shares:
+        sources: list[Source] = []
+        for part in parts:
+            split = {**TRAIN_SPLITS, **(splits or {})}.get(part.data, "")
+            sources += _sources(part, Path(roots[part.data]), split, dict((options or {}).get(part.data, {})), lists)
+        train, held = train_and_validation(sources, validation, salt, without)
+        shares.append(Share(rate, tuple(train)))
+        kept += [subset for subset in held if subset.entries and subset.entries[0].task != "words"]
+    return shares, kept
+
+
+def _sources(part: Part, root: Path, split: str, options: dict[str, Any], lists: Path | None) -> list[Source]:
+    if part.data == "vqa":
+        files = sorted(root.glob("*.json"))
+        if not files:
+            raise InputError(f"{root} has no JSON of conversations")
+        return [open_conversations(path, root) for path in files]
+    dataset = open_dataset(part.data, root, split, **{**part.options, **options})
+    return [ContactSource(dataset, (part.task,), part.rename, lists)]
