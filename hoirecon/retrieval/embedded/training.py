@@ -218,8 +218,13 @@ def _shaken(clouds: npt.NDArray[np.float16], rng: Rng) -> npt.NDArray[np.float32
 
 
 def _averaged(net: nn.Module) -> torch.optim.swa_utils.AveragedModel:
-    decay = torch.optim.swa_utils.get_ema_multi_avg_fn(0.995)  # type: ignore[no-untyped-call]
-    return torch.optim.swa_utils.AveragedModel(net, multi_avg_fn=decay, use_buffers=True)
+    """Keeps the running mean of a network's weights; in the first steps a short one, so that toys average too."""
+
+    def mixed(mean: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
+        keep = min(0.995, (1 + int(count)) / (10 + int(count)))
+        return (mean + (1 - keep) * (new - mean)).to(mean.dtype)
+
+    return torch.optim.swa_utils.AveragedModel(net, avg_fn=mixed, use_buffers=True)
 
 
 def _steps(net: nn.Module, count: int, config: TrainConfig) -> Iterator[tuple[int, torch.optim.Optimizer]]:
