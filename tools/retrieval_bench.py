@@ -37,7 +37,7 @@ def main() -> None:
     for seed in options.seeds:
         results.append(evaluate(make_test(seed, config), encoder, seed))
         print(json.dumps({"seed": seed} | results[-1]), file=sys.stderr, flush=True)
-    gallery = read_gallery(options.weights.with_name(LIBRARY.name), encoder)
+    gallery = read_gallery(options.weights / LIBRARY.name, encoder)
     others = figures_of_other_makers(gallery, options.seeds[0])
     about = {"seeds": options.seeds, "encoder": str(encoder.encoder_id), "config": asdict(config)}
     print(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hoirecon.files import atomic_file
-from hoirecon.retrieval.embedded.encoder import WEIGHTS
+from hoirecon.retrieval.embedded.encoder import POINT_FILE, VIEW_FILE, WEIGHTS
 from hoirecon.retrieval.embedded.gallery import LIBRARY
 
 CARD = Path(__file__).parent.parent / "docs" / "model-cards" / "embedded-retrieval.md"
@@ -30,16 +30,18 @@ def main() -> None:
 def _values(report: dict[str, Any]) -> dict[str, Any]:
     from safetensors import safe_open
 
-    with safe_open(str(WEIGHTS), "pt") as file:
-        made_by = json.loads(file.metadata()["made_by"])
-        sizes = {key: file.get_tensor(key).numel() for key in file.keys()}  # noqa: SIM118  (not a dict)
+    sizes = {}
+    for name in (VIEW_FILE, POINT_FILE):
+        with safe_open(str(WEIGHTS / name), "pt") as file:
+            made_by = json.loads(file.metadata()["made_by"])
+            sizes |= {f"{name}:{key}": file.get_tensor(key).numel() for key in file.keys()}  # noqa: SIM118  (no dict)
     config, mean = report["config"], report["mean"]
     categories, total = len(config["categories"]), len(config["categories"]) * config["per_category"]
     learned = {k: v for k, v in sizes.items() if "running" not in k and "tracked" not in k}
     return {
-        "view_parameters": sum(v for k, v in learned.items() if k.startswith("views.")),
-        "point_parameters": sum(v for k, v in learned.items() if k.startswith("points.")),
-        "weights_mb": WEIGHTS.stat().st_size / 1e6,
+        "view_parameters": sum(v for k, v in learned.items() if k.startswith(VIEW_FILE)),
+        "point_parameters": sum(v for k, v in learned.items() if k.startswith(POINT_FILE)),
+        "weights_mb": sum((WEIGHTS / name).stat().st_size for name in (VIEW_FILE, POINT_FILE)) / 1e6,
         "gallery_mb": LIBRARY.stat().st_size / 1e6,
         "library": len(json.loads(LIBRARY.with_suffix(".json").read_text(encoding="utf-8"))["names"]),
         "sha": json.loads(LIBRARY.with_suffix(".json").read_text(encoding="utf-8"))["weights"],

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from hoirecon.data.objects import list_objects, load_object
 from hoirecon.retrieval.embedded.dataset import MARKER, DatasetConfig, read_dataset, write_dataset
 from hoirecon.retrieval.embedded.encoder import WEIGHTS, EmbeddedEncoder, read_encoder, write_encoder
-from hoirecon.retrieval.embedded.gallery import write_gallery
+from hoirecon.retrieval.embedded.gallery import LIBRARY, write_gallery
 from hoirecon.retrieval.embedded.network import ViewNet
 from hoirecon.retrieval.embedded.training import Log, TrainConfig, train_points, train_views
 
@@ -43,10 +43,9 @@ def main() -> None:
         view_net = train_views(data, config, log, options.work / "checkpoint.pt")
         torch.save(view_net.state_dict(), trained)
     point_net = train_points(data, view_net, config, log)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     made_by = {"training": asdict(config), "data": asdict(data_config), "shapes": len(data.categories)}
     write_encoder(view_net, point_net, options.out, made_by)
-    write_library(read_encoder(options.out), options.out.with_name("library.npz"))
+    write_library(read_encoder(options.out), options.out / LIBRARY.name)
 
 
 def write_library(encoder: EmbeddedEncoder, path: Path) -> None:
@@ -58,7 +57,7 @@ def write_library(encoder: EmbeddedEncoder, path: Path) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder of the training set, checkpoint and curves")
-    parser.add_argument("--out", type=Path, default=WEIGHTS, help="file of the weights; the gallery goes beside it")
+    parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder of the weights and the gallery")
     parser.add_argument("--view-steps", type=int, default=TrainConfig.view_steps)
     parser.add_argument("--point-steps", type=int, default=TrainConfig.point_steps)
     parser.add_argument("--points-only", action="store_true", help="take the trained network of pictures from --work")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -27,8 +28,10 @@ from hoirecon.retrieval.protocols import EncoderId, ImageQuery, Shape, unit_rows
 from hoirecon.retrieval.surfaces import Surface, as_surface
 from hoirecon.tensor_files import plain_tensors, read_tensor_table
 
-WEIGHTS = Path(__file__).parent / "weights" / "networks.safetensors"
-"""The weights that come with the package: float16."""
+WEIGHTS = Path(__file__).parent / "weights"
+"""Folder of the weights that come with the package, float16."""
+VIEW_FILE, POINT_FILE = "views.safetensors", "points.safetensors"
+"""Its files."""
 NAME = "hoirecon-embedded"
 CLOUD_POINTS = 1024
 """Points of a mesh that the network of points sees."""
@@ -53,7 +56,7 @@ class EmbeddedEncoder:
     point_net: torch.nn.Module
     """Network of points, a small PointBERT."""
     weights_sha256: str
-    """Of the file of both."""
+    """Of the hashes of both files, one after the other."""
     shapes_by: Literal["views", "points"] = "views"
     """What :meth:`embed_shapes` gives of a shape: its 36 views, or one vector of its points (no pictures are drawn)."""
 
@@ -180,30 +183,40 @@ def load_embedded() -> EmbeddedEncoder:
     return read_encoder(WEIGHTS)
 
 
-def read_encoder(path: Path) -> EmbeddedEncoder:
-    """An encoder from a file of :func:`write_encoder`.
+def read_encoder(folder: Path) -> EmbeddedEncoder:
+    """An encoder from a folder of :func:`write_encoder`.
 
     Raises:
         InputError: missing, damaged, or of other sizes.
     """
-    what = "the embedded encoder's weights"
-    table = plain_tensors(read_tensor_table(path, MAX_BYTES, what, extra="retrieval"), path, what)
     view_net, point_net = ViewNet(ViewNetConfig()), build_point_encoder(POINT_NET)
-    for prefix, net in (("views.", view_net), ("points.", point_net)):
-        state = {key.removeprefix(prefix): value for key, value in table.items() if key.startswith(prefix)}
-        try:
-            net.load_state_dict({key: value.to(net.state_dict()[key].dtype) for key, value in state.items()})
-        except (KeyError, RuntimeError) as err:
-            raise InputError(f"{path} does not hold {what} of this version: {str(err).splitlines()[0]}") from err
-    return EmbeddedEncoder(view_net.eval(), point_net.eval(), file_hash(path))
+    _fill(view_net, folder / VIEW_FILE)
+    _fill(point_net, folder / POINT_FILE)
+    return EmbeddedEncoder(view_net.eval(), point_net.eval(), _both_hashed(folder))
 
 
-def write_encoder(view_net: ViewNet, point_net: torch.nn.Module, path: Path, made_by: dict[str, Any]) -> None:
+def write_encoder(view_net: ViewNet, point_net: torch.nn.Module, folder: Path, made_by: dict[str, Any]) -> None:
     """Write both networks in float16 as safetensors, with how they were made."""
     from safetensors.torch import save_file
 
-    nets = {"views.": view_net, "points.": point_net}
-    table = {f"{prefix}{key}": value for prefix, net in nets.items() for key, value in net.state_dict().items()}
-    half = {key: (value.half() if value.is_floating_point() else value).contiguous() for key, value in table.items()}
-    with atomic_file(path) as tmp:
-        save_file(half, str(tmp), metadata={"made_by": json.dumps(made_by, default=asdict)})
+    folder.mkdir(parents=True, exist_ok=True)
+    for net, name in ((view_net, VIEW_FILE), (point_net, POINT_FILE)):
+        state = net.state_dict()
+        half = {key: (v.half() if v.is_floating_point() else v).contiguous() for key, v in state.items()}
+        with atomic_file(folder / name) as tmp:
+            save_file(half, str(tmp), metadata={"made_by": json.dumps(made_by, default=asdict)})
+
+
+def _fill(net: torch.nn.Module, path: Path) -> None:
+    what = "the embedded encoder's weights"
+    table = plain_tensors(read_tensor_table(path, MAX_BYTES, what, extra="retrieval"), path, what)
+    own = net.state_dict()
+    try:
+        net.load_state_dict({key: value.to(own[key].dtype) for key, value in table.items()})
+    except (KeyError, RuntimeError) as err:
+        raise InputError(f"{path} does not hold {what} of this version: {str(err).splitlines()[0]}") from err
+
+
+def _both_hashed(folder: Path) -> str:
+    hashes = "".join(file_hash(folder / name) for name in (VIEW_FILE, POINT_FILE))
+    return hashlib.sha256(hashes.encode()).hexdigest()
