@@ -20,7 +20,7 @@ from hoirecon.fitting.joint_config import JointConfig
 from hoirecon.fitting.joint_fit import AnyBody, Contacts, finite_ones, fit, prepare_joint, with_names
 from hoirecon.fitting.joint_person import PersonToFit, model_of
 from hoirecon.fitting.joint_problem import JointProblem
-from hoirecon.fitting.joint_result import make_result
+from hoirecon.fitting.joint_result import contour_misfit, make_result
 from hoirecon.fitting.joint_time import EvenMotion, EvenPose
 from hoirecon.fitting.joint_view import JointView
 from hoirecon.fitting.object_types import ObjectToFit
@@ -267,8 +267,8 @@ def _result(
     seconds: dict[str, float],
 ) -> VideoFit:
     clock = time.process_time()
-    covariance, scaled = laplace(quad.hessian[0]), problems[0].config.covariance_scale
-    frames = []
+    covariance = laplace(quad.hessian[0])
+    frames, misfits = [], []
     for state, place, problem, single in zip(video.frames, video.columns, problems, singles, strict=True):
         index = place.cpu().numpy()
         # the frame's own block of the whole covariance, as the curvature that make_result expects
@@ -278,10 +278,12 @@ def _result(
 
         alone = linearise(terms, problem.view(state))
         model = Quadratic(alone.cost, alone.gradient, own[None].to(alone.hessian), alone.terms)
+        misfits.append(contour_misfit(terms, alone))
         found = make_result(problem, state, model, single.object_fits, 0, {})
         frames.append(with_names(problem, found))
     seconds["report"] = time.process_time() - clock
     count = len(video.frames[0].objects)
+    scaled = float(np.mean(misfits)) * problems[0].config.covariance_scale
     std = np.sqrt(np.diag(covariance)[:count] * scaled)
     scales = tuple(float(o.log_s[0].double().exp()) for o in video.frames[0].objects)
     return VideoFit(tuple(frames), scales, tuple(std.tolist()), covariance * scaled, seconds)

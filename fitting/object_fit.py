@@ -27,6 +27,7 @@ from hoirecon.fitting.object_types import ObjectFit as ObjectFit
 from hoirecon.fitting.object_types import ObjectToFit as ObjectToFit
 from hoirecon.fitting.objective import Quadratic, report_term
 from hoirecon.fitting.sdf import inside_depth
+from hoirecon.fitting.visible import visible_iou
 from hoirecon.mesh import Mesh
 from hoirecon.observation import Observation
 from hoirecon.pose import ObjectPose
@@ -94,7 +95,7 @@ def fit_object(problem: ObjectProblem, rotations: Tensor, mesh: Mesh, body: Mesh
 
 
 def _report(problem: ObjectProblem, found: Found, mesh: Mesh, body: Mesh, config: FitConfig) -> ObjectFit:
-    state, energy, iou = found.state, found.energy, found.iou
+    state, energy, iou = found.state, found.energy, visible_iou(found.state, behind_is_missed=False)
     pose = problem.pose(state, 0)
     others = _alternatives(problem, state, energy, config)
     depth = max_penetration_mm(mesh, pose, body, config.seed)

@@ -41,8 +41,6 @@ class Found:
     """The last stage's objective at the poses."""
     energy: Tensor
     """(B,) what ranks."""
-    iou: Tensor
-    """(B,) visible IoU."""
     evaluations: int
     """(pose, step) evaluations spent."""
 
@@ -64,10 +62,9 @@ def search(problem: ObjectProblem, rotations: Tensor, config: FitConfig) -> Foun
     state, quad = run.finish(state.select(kept), config.finish)
     for number in range(config.kicks.rounds):
         state, quad = run.kick(state, quad, number)
-    iou = visible_iou(state)
-    energy = choice_energy(quad, iou, config)
+    energy = choice_energy(quad, visible_iou(state), config)
     order = torch.argsort(energy, stable=True)
-    return Found(state.select(order), quad.select(order), energy[order], iou[order], run.evaluations)
+    return Found(state.select(order), quad.select(order), energy[order], run.evaluations)
 
 
 def start_rotations(obj: ObjectToFit, config: FitConfig) -> Tensor:

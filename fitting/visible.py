@@ -12,20 +12,22 @@ from hoirecon.fitting.raster import zbuffer
 
 SOFTNESS = 0.02
 """Softness of the depth order between object and hiding thing, metres."""
-BODY_OFF = 0.03
+BODY_OFF = 0.06
 """An object so much behind the body where it is seen may still be before the true one: the body is off, metres."""
 
 
-def visible_iou(state: ObjectState, cells: int = 160) -> Tensor:
+def visible_iou(state: ObjectState, cells: int = 160, behind_is_missed: bool = True) -> Tensor:
     """(B,) overlap of the object with its visible mask; what hides it is taken from mask AND depth.
 
     The object counts as hidden only in cells where the person is seen and the body is nearer; there it may be or not.
     In such a cell an object in front of the body is a false positive, by the degree to which it is in front. In a cell
-    of the mask an object clearly behind the body is a miss: it is not what is seen there.
+    of the mask an object clearly behind the body may be a miss: it is not what is seen there.
 
     Args:
         state: poses.
         cells: side of the raster.
+        behind_is_missed: count such misses. They tell poses apart (a phone behind the head from one at the ear); as a
+            figure of merit they would blame the object for fingers of the body model that are thicker than real ones.
     """
     region = state.view.region
     n = region.cells
@@ -37,6 +39,7 @@ def visible_iou(state: ObjectState, cells: int = 160) -> Tensor:
     front = region.front[nearest[:, None], nearest[None]]
     backdrop = region.backdrop[nearest[:, None], nearest[None]]
     drawn, visible = torch.isfinite(depth), kind == VISIBLE
-    hit = in_front(depth, backdrop + BODY_OFF, SOFTNESS) * (drawn & visible)
+    before = in_front(depth, backdrop + BODY_OFF, SOFTNESS) if behind_is_missed else torch.ones_like(depth)
+    hit = before * (drawn & visible)
     false = torch.where(kind == HIDING, in_front(depth, front, SOFTNESS), 1.0) * (drawn & ~visible)
     return hit.sum((1, 2)) / (visible.sum() + false.sum((1, 2))).clamp_min(1e-9)

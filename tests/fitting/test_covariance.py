@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from hoirecon.errors import InputError
 from hoirecon.fitting.covariance import Covariance, hypothesis_spread, laplace, odds, split, tangent, weakest
+from hoirecon.fitting.joint_result import LEAST_MISFIT, USUAL_MISFIT, contour_misfit
+from hoirecon.fitting.objective import Quadratic
 from hoirecon.fitting.so3 import exp_so3
 
 
@@ -86,3 +91,15 @@ def test_tangent_is_the_step_between_poses() -> None:
 def test_odds_of_runners_up() -> None:
     assert odds([], 8.0) == 0.0
     assert odds([8.0, 0.0, -3.0], 8.0) == pytest.approx(np.exp(-1.0) + 2.0)
+
+
+@pytest.mark.parametrize(("cost", "expected"), [(14.0, 1.0), (3.5, 0.25), (0.0, LEAST_MISFIT)])
+def test_the_misfit_is_the_cost_of_the_contours_per_measurement(cost: float, expected: float) -> None:
+    terms: list[Any] = [
+        SimpleNamespace(name=name, weight=7.0) for name in ("outline on mask", "mask on outline", "contact")
+    ]
+    costs = {"outline on mask": cost / 2, "mask on outline": cost / 2, "contact": 99.0}
+    none = torch.zeros(1)
+    quad = Quadratic(none, none, none, {k: torch.tensor([v]) for k, v in costs.items()})
+    assert contour_misfit(terms, quad) == pytest.approx(expected)
+    assert contour_misfit(terms[2:], quad) == USUAL_MISFIT
