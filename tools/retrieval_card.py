@@ -30,7 +30,7 @@ def main() -> None:
 def _values(report: dict[str, Any]) -> dict[str, Any]:
     from safetensors import safe_open
 
-    sizes = {}
+    sizes: dict[str, int] = {}
     for name in (VIEW_FILE, POINT_FILE):
         with safe_open(str(WEIGHTS / name), "pt") as file:
             made_by = json.loads(file.metadata()["made_by"])
