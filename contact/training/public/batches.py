@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -214,15 +214,15 @@ def queries_of(source: Source, limit: int | None = None) -> list[tuple[Query, Le
     return pairs
 
 
-def settings(maker: SampleMaker, lessons: TrainingSet) -> Mapping[str, Any]:
-    """What a run's card says of its data."""
+def settings(lessons: TrainingSet) -> dict[str, Any]:
+    """What a run's card says of its data: plain values."""
     mixture = lessons.mixture
     return {
         "sources": [
             {"name": s.name, "entries": len(s.entries), "chance": c}
             for s, c in zip(mixture.sources, mixture.chances, strict=True)
         ],
-        "text": vars(maker.config),
+        "text": asdict(lessons.maker.config),
         "seed": mixture.seed,
         "steps_per_epoch": lessons.steps_per_epoch,
         "fingerprint": mixture.fingerprint,

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from hoirecon.arrays import FloatArray
-from hoirecon.contact.prompting.templates import SCENE_WORD
+from hoirecon.contact.prompting.templates import SCENE_WORD, SUPPORT_WORD
 from hoirecon.contact.training.public.lessons import TASKS, Entry, Lesson, Task
+from hoirecon.contact.training.public.texts import PartWords
 from hoirecon.data.datasets import (
     AffordanceTruth,
     BodyContactTruth,
@@ -22,6 +23,8 @@ from hoirecon.data.datasets import (
 from hoirecon.errors import InputError
 from hoirecon.files import read_json, write_json
 
+Found = tuple[FloatArray, str, Any, str]
+"""Contact, topology of the body, the thing, the affordance."""
 VERSION = 1
 """Of the kept lists: raised when they change their meaning."""
 
@@ -43,6 +46,9 @@ class ContactSource:
     """Which of its truths are taught: ``human``, ``object``, ``affordance``."""
     rename: Mapping[str, str] = field(default_factory=dict)
     """Label -> what prompts call it, e.g. ``foot ground`` -> ``scene``; an empty name leaves it out."""
+    feet: PartWords | None = None
+    """The two feet: of contact with what supports a person (DAMON's ``supporting``) only what they touch is kept, as
+    for the models that know the ground; None keeps all of it."""
     folder: Path | None = None
     """Where lists are kept between runs; None reads all samples of a large dataset anew (minutes for clouds)."""
 
@@ -60,7 +66,8 @@ class ContactSource:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of what was read and how."""
-        told = (VERSION, self.dataset.name, self.dataset.fingerprint, self.tasks, sorted(self.rename.items()))
+        feet = None if self.feet is None else [ids.tolist() for ids in self.feet.verts]
+        told = (VERSION, self.dataset.name, self.dataset.fingerprint, self.tasks, sorted(self.rename.items()), feet)
         return hashlib.sha256(repr(told).encode()).hexdigest()[:32]
 
     @cached_property
@@ -100,7 +107,7 @@ class ContactSource:
     def _tasks_of(self, sample: Sample) -> Iterator[tuple[Task, str]]:
         """Kinds of lessons in a sample, each with the reason why it cannot be drawn, if any."""
         for task in self.tasks:
-            found = _truth(sample, task)
+            found = self._truth(sample, task)
             if sample.question.image is None:
                 yield task, "no photograph"
             elif not self._label(sample):
@@ -111,6 +118,12 @@ class ContactSource:
                 yield task, "nothing in contact"
             else:
                 yield task, ""
+
+    def _truth(self, sample: Sample, task: Task) -> Found | None:
+        found = _truth(sample, task)
+        if found is None or self.feet is None or task != "human" or sample.question.label != SUPPORT_WORD:
+            return found
+        return (self.feet.on_touched(found[0]), *found[1:])
 
     def _label(self, sample: Sample) -> str:
         label = sample.question.label or SCENE_WORD  # of the datasets here only RICH has no names, and it is of scenes
@@ -123,7 +136,7 @@ class ContactSource:
             InputError: the dataset has changed since the list was made.
         """
         sample = self.dataset[entry.place]
-        found = _truth(sample, entry.task)
+        found = self._truth(sample, entry.task)
         if sample.question.image is None or found is None:
             raise InputError(f"{self.name}: {sample.id} has changed since it was listed: remove the kept list")
         contact, topology, thing, affordance = found
@@ -139,7 +152,7 @@ class ContactSource:
         )
 
 
-def _truth(sample: Sample, task: Task) -> tuple[FloatArray, str, Any, str] | None:
+def _truth(sample: Sample, task: Task) -> Found | None:
     """Contact, topology of the body, the thing, and the affordance of one kind; None if the sample has none."""
     key = {"human": "body_contact", "object": "object_contact", "affordance": "affordance"}[task]
     truth = sample.truth.get(key)

@@ -20,7 +20,7 @@ from hoirecon.contact.training.public.conversations import open_conversations
 from hoirecon.contact.training.public.lessons import Source, Task
 from hoirecon.contact.training.public.mixing import Share
 from hoirecon.contact.training.public.splits import Subset, train_and_validation
-from hoirecon.contact.training.public.texts import TextConfig
+from hoirecon.contact.training.public.texts import PartWords, TextConfig
 from hoirecon.data.datasets import open_dataset
 from hoirecon.errors import InputError
 
@@ -83,8 +83,7 @@ RECIPES: Mapping[str, Recipe] = {
         object_views="4MV-Z_HM_BM",
     ),
 }
-"""By name. ``scene`` calls all of DAMON's support ``scene``; the reference keeps of it what the feet touch, a file of
-its own repack (option ``foot_ground``)."""
+"""By name. ``scene`` is asked about what supports a person: give ``feet``."""
 
 TRAIN_SPLITS = {"damon": "trainval", "lemon": "train", "piad": "seen-train", "pico": "train", "rich": "train"}
 """Split that is trained on; PICO-db, which has none, is read whole with ``splits={"pico": "all"}``."""
@@ -99,6 +98,7 @@ def open_recipe(
     without: frozenset[str] = frozenset(),
     options: Mapping[str, Mapping[str, Any]] | None = None,
     splits: Mapping[str, str] | None = None,
+    feet: PartWords | None = None,
     lists: Path | None = None,
 ) -> tuple[list[Share], list[Subset]]:
     """Open a recipe's data.
@@ -111,6 +111,8 @@ def open_recipe(
         without: groups that are neither trained nor validated on, e.g. photographs of a test split.
         options: further options of the readers, by data set.
         splits: splits other than :data:`TRAIN_SPLITS`, by data set.
+        feet: the two feet, e.g. ``parts.chosen("left foot", "right foot")``: of DAMON's support the recipe ``scene``
+            keeps what they touch, as the reference does; None keeps all of it.
         lists: folder where lists of lessons are kept between runs.
 
     Returns:
@@ -130,18 +132,22 @@ def open_recipe(
         sources: list[Source] = []
         for part in parts:
             split = {**TRAIN_SPLITS, **(splits or {})}.get(part.data, "")
-            sources += _sources(part, Path(roots[part.data]), split, dict((options or {}).get(part.data, {})), lists)
+            sources += _sources(
+                part, Path(roots[part.data]), split, dict((options or {}).get(part.data, {})), feet, lists
+            )
         train, held = train_and_validation(sources, validation, salt, without)
         shares.append(Share(rate, tuple(train)))
         kept += [subset for subset in held if subset.entries and subset.entries[0].task != "words"]
     return shares, kept
 
 
-def _sources(part: Part, root: Path, split: str, options: dict[str, Any], lists: Path | None) -> list[Source]:
+def _sources(
+    part: Part, root: Path, split: str, options: dict[str, Any], feet: PartWords | None, lists: Path | None
+) -> list[Source]:
     if part.data == "vqa":
         files = sorted(root.glob("*.json"))
         if not files:
             raise InputError(f"{root} has no JSON of conversations")
         return [open_conversations(path, root) for path in files]
     dataset = open_dataset(part.data, root, split, **{**part.options, **options})
-    return [ContactSource(dataset, (part.task,), part.rename, lists)]
+    return [ContactSource(dataset, (part.task,), part.rename, feet if SUPPORT_WORD in part.rename else None, lists)]

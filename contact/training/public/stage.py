@@ -30,7 +30,7 @@ from hoirecon.mesh import Mesh
 SAME_ORDER = {"smpl": "smplh"}
 """Topologies of labels whose vertices are those of another body, in its order."""
 LEMON = "lemon"
-"""Dataset whose clouds were drawn nearer and with smaller points than PIAD's."""
+"""Dataset whose clouds were drawn nearer and with smaller points than PIAD's for the released models."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +55,18 @@ class Stage:
             posed mesh, y up, front to +z, whose ``name`` is the labels' topology; None if no lesson is on a body.
         encode: give the frozen encoder's features of the views, kept on disk, in place of pictures. A mesh is then
             encoded once and not at every visit; the body's four views are encoded once in all.
+        near_lemon: draw LEMON's clouds as for the released models, from 1.5 with points of radius 0.03, which cuts
+            off what lies near the camera; else as PIAD's and as the estimator draws every cloud, from 2 with 0.05.
     """
 
-    def __init__(self, gallery: Gallery, body: BodyModel | Mesh | None = None, encode: bool = True) -> None:
-        self.gallery, self.encode = gallery, encode
+    def __init__(
+        self,
+        gallery: Gallery,
+        body: BodyModel | Mesh | None = None,
+        encode: bool = True,
+        near_lemon: bool = False,
+    ) -> None:
+        self.gallery, self.encode, self.near_lemon = gallery, encode, near_lemon
         self._near = Gallery(gallery.network, _small_points(gallery.renderer), gallery.cache, gallery.batch)
         self._body = None if body is None else self._body_subject(body)
         self._body_topology = "" if body is None else body.name if isinstance(body, Mesh) else body.topology
@@ -86,7 +94,7 @@ class Stage:
             return self.gallery, self._checked_body(lesson)
         if lesson.thing is None:
             raise InputError(f"{lesson.image.name}: no shape of the {lesson.label} is given")
-        if lesson.dataset == LEMON and not isinstance(lesson.thing, Mesh):
+        if self.near_lemon and lesson.dataset == LEMON and not isinstance(lesson.thing, Mesh):
             return self._near, self._near_cloud(lesson.thing)
         return self.gallery, self.gallery.object(lesson.thing)
 

@@ -111,11 +111,30 @@ class PartWords:
         Raises:
             InputError: contact on another body.
         """
+        return tuple(self.names[k] for k in self._touched(contact, share))
+
+    def on_touched(self, contact: FloatArray, share: float = 0.1) -> FloatArray:
+        """(V,) the same contact on the vertices of parts that :meth:`touched` names, 0 elsewhere."""
+        kept = np.zeros_like(contact)
+        for k in self._touched(contact, share):
+            kept[self.verts[k]] = contact[self.verts[k]]
+        return kept
+
+    def chosen(self, *names: str) -> PartWords:
+        """Some of the parts.
+
+        Raises:
+            InputError: one that is not there.
+        """
+        if missing := [name for name in names if name not in self.names]:
+            raise InputError(f"there is no part '{missing[0]}' among {', '.join(self.names)}")
+        return PartWords(names, tuple(self.verts[self.names.index(name)] for name in names), self.num_verts)
+
+    def _touched(self, contact: FloatArray, share: float) -> list[int]:
         if len(contact) != self.num_verts:
             raise InputError(f"contact on {len(contact)} vertices has no parts on a body of {self.num_verts}")
         whole = contact >= 0.5
-        pairs = zip(self.names, self.verts, strict=True)
-        return tuple(name for name, ids in pairs if len(ids) and whole[ids].mean() >= share)
+        return [k for k, ids in enumerate(self.verts) if len(ids) and whole[ids].mean() >= share]
 
 
 def turns_of(

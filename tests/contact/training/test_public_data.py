@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -22,8 +23,9 @@ from hoirecon.contact.rendering.view_cache import ViewCache
 from hoirecon.contact.rendering.zbuffer import ZBufferRenderer
 from hoirecon.contact.toy import toy_model
 from hoirecon.contact.training.contact_losses import WORD_IGNORE
-from hoirecon.contact.training.public.batches import SampleMaker, TrainingSet, ahead, queries_of
+from hoirecon.contact.training.public.batches import SampleMaker, TrainingSet, ahead, queries_of, settings
 from hoirecon.contact.training.public.catalogue import ContactSource, groups_of
+from hoirecon.contact.training.public.fixtures import write_hoi_vqa
 from hoirecon.contact.training.public.lessons import Lesson
 from hoirecon.contact.training.public.mixing import Mixture, Share
 from hoirecon.contact.training.public.recipes import RECIPES, open_recipe
@@ -133,10 +135,15 @@ def test_objects_clouds_and_scenes_reach_their_losses(tmp_path: Path) -> None:
     assert all((object_id in s.input_ids) == (s.target is not None and s.target.kind != "human") for s in batch)
 
 
-def test_lemons_clouds_are_drawn_nearer_with_smaller_points() -> None:
+def test_lemons_clouds_can_be_drawn_nearer_with_smaller_points() -> None:
     """Three points on the vertical; from 30 degrees below, the top one is at 1.732 x 0.866 / (distance + 0.5)."""
-    points, contact, stage = np.array([[0.0, -1, 0], [0, 0, 0], [0, 1, 0]]), np.full(3, 0.5), maker().stage
-    for name, radius, distance in (("piad", 0.05, 2.0), ("lemon", 0.03, 1.5)):
+    points, contact, gallery = np.array([[0.0, -1, 0], [0, 0, 0], [0, 1, 0]]), np.full(3, 0.5), maker().stage.gallery
+    for name, near, radius, distance in (
+        ("piad", True, 0.05, 2.0),
+        ("lemon", False, 0.05, 2.0),
+        ("lemon", True, 0.03, 1.5),
+    ):
+        stage = Stage(gallery, near_lemon=near)
         scene = stage.scene(Lesson("affordance", Path("x.jpg"), "mug", contact, thing=points, dataset=name))
         assert isinstance(scene.target.maps, PointMaps)
         seen = scene.target.maps.points[2]
@@ -366,8 +373,31 @@ def test_lists_are_kept_by_what_they_were_made_of(tmp_path: Path) -> None:
     assert any(e.label == "couch" for e in again.entries) == any(e.label == "chair" for e in first.entries)
     path.write_text("{")  # damaged: made again
     assert ContactSource(first.dataset, ("human",), folder=tmp_path / "lists").entries == first.entries
-    named = ContactSource(first.dataset, ("human",), {"supporting": "scene", "chair": ""}, tmp_path / "lists")
+    rename = {"supporting": "scene", "chair": ""}
+    named = ContactSource(first.dataset, ("human",), rename, folder=tmp_path / "lists")
     assert not {"supporting", "chair"} & {entry.label for entry in named.entries}
+
+
+def test_of_support_only_what_the_feet_touch_is_kept(tmp_path: Path) -> None:
+    source = damon(tmp_path, 30)
+    supports = [entry for entry in source.entries if entry.label == "supporting"]
+    assert supports
+    touched = source.lesson(supports[0]).contact
+    assert touched is not None
+    ids = np.flatnonzero(touched)
+    feet = PartWords(("left foot", "right foot"), (ids[:3], np.arange(6890 - 50, 6890)), 6890)
+    kept = ContactSource(source.dataset, ("human",), {"supporting": "scene"}, feet)
+    scenes = [entry for entry in kept.entries if entry.label == "scene"]
+    contact = kept.lesson(scenes[0]).contact
+    assert contact is not None
+    assert np.flatnonzero(contact)[:3].tolist() == ids[:3].tolist()
+    assert set(np.flatnonzero(contact)) <= {*ids[:3], *range(6890 - 50, 6890)}
+    others = [entry for entry in kept.entries if entry.label != "scene"]
+    assert others == [entry for entry in source.entries if entry.label != "supporting"]
+    assert kept.fingerprint != ContactSource(source.dataset, ("human",), {"supporting": "scene"}).fingerprint
+    assert feet.chosen("right foot").names == ("right foot",)
+    with pytest.raises(InputError, match="no part 'tail'"):
+        feet.chosen("tail")
 
 
 def test_recipes_open_with_the_published_rates(tmp_path: Path) -> None:
@@ -381,6 +411,28 @@ def test_recipes_open_with_the_published_rates(tmp_path: Path) -> None:
         open_recipe("joint", {"damon": tmp_path})
     with pytest.raises(InputError, match="no recipe 'x'"):
         open_recipe("x", {})
+
+
+def test_the_joint_recipe_mixes_everything(tmp_path: Path) -> None:
+    write_damon(tmp_path / "damon", 6, split="trainval", smplx=False)
+    write_lemon(tmp_path / "lemon", 3)
+    write_pico_db(tmp_path / "pico", 3)
+    write_piad(tmp_path / "piad", 4)
+    write_hoi_vqa(tmp_path / "vqa", 3)
+    roots = {name: tmp_path / name for name in RECIPES["joint"].data}
+    shares, held = open_recipe("joint", roots, validation=0.01, splits={"pico": "all"}, lists=tmp_path / "lists")
+    assert not held  # too few photographs
+    mixture = Mixture(shares, per_epoch=40, seed=1)
+    assert mixture.chances == pytest.approx((0.18, 0.18, 0.36, 0.1, 0.1, 0.08))
+    lessons = TrainingSet(mixture, maker(), batch=10)
+    tasks = {mixture.entry(draw).task for draw in lessons.draws(0)}
+    parts = losses(lessons.batch(0))
+    kinds = {"human": "human", "object": "object", "affordance": "affordance"}
+    assert {name for name in kinds if parts[name] > 0} == tasks & set(kinds)
+    assert len(tasks) >= 3
+    told = settings(lessons)
+    assert [source["entries"] for source in told["sources"]] == [len(s.entries) for s in mixture.sources]
+    json.dumps(told)
 
 
 # ------------------------------------------------------------------------------------------------------------ hostile
