@@ -16,6 +16,8 @@ from hoirecon.errors import InputError
 from hoirecon.evaluation.metrics.placed_object import rotation_error_deg
 from hoirecon.pose import ObjectPose
 
+Symmetries = Symmetry | FloatArray | None
+"""Of an object: a group about its frame's axes, BOP's list of motions (S, 4, 4) of its frame, or none."""
 STEPS = 72
 """Angles of a continuous symmetry: 5 degrees apart, so that MSSD is too long by 4.4 % of the radius at most."""
 SHARES = np.arange(1, 11) * 0.05
@@ -55,39 +57,40 @@ def add_s(pose: ObjectPose, truth: ObjectPose, verts_obj: Any) -> float:
     return float(cKDTree(pose.apply(verts)).query(truth.apply(verts))[0].mean())
 
 
-def mssd(pose: ObjectPose, truth: ObjectPose, verts_obj: Any, symmetry: Symmetry | None = None) -> float:
+def mssd(pose: ObjectPose, truth: ObjectPose, verts_obj: Any, symmetry: Symmetries = None) -> float:
     """MSSD: least over symmetries of the greatest distance of corresponding vertices, metres.
 
     Args:
         pose: predicted.
         truth: true.
-        verts_obj: (V, 3) in the object's frame, whose origin the symmetries turn about, metres.
-        symmetry: of the object; None for none. Continuous ones are tried every 5 degrees.
+        verts_obj: (V, 3) in the object's frame, whose origin a :class:`Symmetry` turns about, metres.
+        symmetry: of the object; None for none. Continuous ones are tried every 5 degrees; motions as they are listed.
     """
     verts = _verts(verts_obj)
     placed = pose.apply(verts)
-    turned = [truth.apply(verts @ S.T) for S in _turns(pose, truth, symmetry)]
+    turned = [truth.apply(verts @ M[:3, :3].T + M[:3, 3]) for M in _motions(pose, truth, symmetry)]
     return float(min(np.linalg.norm(placed - other, axis=1).max() for other in turned))
 
 
-def mspd(
-    pose: ObjectPose, truth: ObjectPose, verts_obj: Any, camera: Camera, symmetry: Symmetry | None = None
-) -> float:
+def mspd(pose: ObjectPose, truth: ObjectPose, verts_obj: Any, camera: Camera, symmetry: Symmetries = None) -> float:
     """MSPD: least over symmetries of the greatest distance of projected vertices, pixels of this camera.
 
     Raises:
         InputError: vertices behind the camera have no picture.
     """
     verts = _verts(verts_obj)
-    turned = [truth.apply(verts @ S.T) for S in _turns(pose, truth, symmetry)]
+    turned = [truth.apply(verts @ M[:3, :3].T + M[:3, 3]) for M in _motions(pose, truth, symmetry)]
     if pose.apply(verts)[:, 2].min() <= 0 or min(v[:, 2].min() for v in turned) <= 0:
         raise InputError("MSPD needs the object in front of the camera (z > 0): check the frame of the poses")
     placed = camera.project(pose.apply(verts))
     return float(min(np.linalg.norm(placed - camera.project(other), axis=1).max() for other in turned))
 
 
-def rotation_error(pose: ObjectPose, truth: ObjectPose, symmetry: Symmetry | None = None) -> float:
+def rotation_error(pose: ObjectPose, truth: ObjectPose, symmetry: Symmetries = None) -> float:
     """Least angle between the rotations over the symmetries, degrees."""
+    if isinstance(symmetry, np.ndarray):
+        turns = _motions(pose, truth, symmetry)[:, :3, :3]
+        return min(rotation_error_deg(pose.R, truth.R @ turn) for turn in turns)
     return rotation_error_deg(pose.R, truth.R, symmetry)
 
 
@@ -114,7 +117,7 @@ def diameter(verts_obj: Any) -> float:
 
 
 def pose_recalls(
-    pose: ObjectPose, truth: ObjectPose, verts_obj: Any, camera: Camera, symmetry: Symmetry | None = None
+    pose: ObjectPose, truth: ObjectPose, verts_obj: Any, camera: Camera, symmetry: Symmetries = None
 ) -> PoseRecalls:
     """Recalls of RHOBIN's object track; an error must lie below a threshold, equal does not count.
 
@@ -133,13 +136,18 @@ def pose_recalls(
     )
 
 
-def _turns(pose: ObjectPose, truth: ObjectPose, symmetry: Symmetry | None) -> FloatArray:
-    """(N, 3, 3) rotations to try; of a ball the one that undoes the rotation's error."""
+def _motions(pose: ObjectPose, truth: ObjectPose, symmetry: Symmetries) -> FloatArray:
+    """(N, 4, 4) motions to try; of a ball the one that undoes the rotation's error."""
+    if isinstance(symmetry, np.ndarray):
+        listed = as_floats(symmetry, ("S", 4, 4), "motions under which the object looks the same")
+        return np.concatenate([np.eye(4)[None], listed])
     if symmetry is None or symmetry.is_trivial:
-        return np.eye(3)[None]
-    if len(symmetry.continuous) == 3:
-        return np.stack([np.eye(3), truth.R.T @ pose.R])
-    return symmetry.rotations(STEPS)
+        return np.eye(4)[None]
+    ball = len(symmetry.continuous) == 3
+    turns = np.stack([np.eye(3), truth.R.T @ pose.R]) if ball else symmetry.rotations(STEPS)
+    motions = np.tile(np.eye(4), (len(turns), 1, 1))
+    motions[:, :3, :3] = turns
+    return motions
 
 
 def _verts(verts_obj: Any) -> FloatArray:

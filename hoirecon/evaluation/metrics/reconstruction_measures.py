@@ -10,7 +10,6 @@ import numpy as np
 
 from hoirecon.arrays import FloatArray, IntArray, as_floats, as_ints
 from hoirecon.camera import Camera
-from hoirecon.data.objects import Symmetry
 from hoirecon.data.objects.signed_distance import inside_depth
 from hoirecon.errors import InputError
 from hoirecon.evaluation.metrics.alignment import Align, Similarity, pair_alignment
@@ -20,6 +19,7 @@ from hoirecon.evaluation.metrics.contact import EmptyPolicy, precision_recall_f1
 from hoirecon.evaluation.metrics.counts import contact_counts, vertex_areas
 from hoirecon.evaluation.metrics.fscore import fscore
 from hoirecon.evaluation.metrics.pose import (
+    Symmetries,
     add_s,
     mssd,
     pose_recalls,
@@ -53,7 +53,7 @@ class Reconstruction:
     """From the template's frame."""
     template: FloatArray | None = None
     """(W, 3) vertices in the object's own frame, of a truth with pose."""
-    symmetry: Symmetry | None = None
+    symmetry: Symmetries = None
     """Of the template, of a truth."""
     camera: Camera | None = None
     """Of a truth, for pixel errors."""

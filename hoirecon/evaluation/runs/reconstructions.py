@@ -45,6 +45,7 @@ def reconstruction_pair(
         body_joints=truth.body_joints,
         object_pose=pose,
         template=None if mesh is None else mesh.verts,
+        symmetry=sample.question.extra.get("symmetries"),
         camera=sample.question.camera,
     )
     return (None if said is None else _said(sample, said, body)), true
