@@ -23,7 +23,7 @@ from hoirecon.contact.rendering.view_cache import ViewCache
 from hoirecon.contact.rendering.zbuffer import ZBufferRenderer
 from hoirecon.contact.toy import toy_model
 from hoirecon.contact.training.contact_losses import WORD_IGNORE
-from hoirecon.contact.training.public.batches import SampleMaker, TrainingSet, ahead, queries_of, settings
+from hoirecon.contact.training.public.batches import SampleMaker, TrainingSet, ahead, queries_of, settings, to_device
 from hoirecon.contact.training.public.catalogue import ContactSource, groups_of
 from hoirecon.contact.training.public.fixtures import write_hoi_vqa
 from hoirecon.contact.training.public.lessons import Lesson
@@ -94,6 +94,7 @@ def test_damon_runs_from_its_archive_to_a_loss(tmp_path: Path) -> None:
         assert (sample.target.mask == -1).any()
         assert int((sample.input_ids == model().tokenizer.id_of("[HSEG]")).sum()) == 1
     parts = losses(batch)
+    assert losses(to_device(batch, "cpu")) == parts
     assert all(parts[name] > 0 for name in ("tokens", "focal", "human"))
     assert parts["object"] == parts["affordance"] == 0
     torch.autograd.backward(training_step(model().network, batch).total)
