@@ -35,7 +35,7 @@ from hoirecon.errors import InputError
 from hoirecon.files import read_json
 
 AFFORDANCES = (
-    "grasp", "lift", "open", "lay", "sit", "support", "wrapgrasp", "pour", "move", "pull", "wear", "press", "cut",
+    "grasp", "lift", "open", "lay", "sit", "support", "wrapgrasp", "pour", "move", "pull", "listen", "press", "cut",
     "stab", "ride", "play", "carry",
 )  # fmt: skip
 """Columns of a cloud behind x, y, z, in the file's order; not PIAD's, though both have 17."""
