@@ -63,13 +63,14 @@ CONTACT_MAY_IMPORT: dict[str, tuple[str, ...]] = {
 STAGES = (
     ("hoirecon.perception", "whose pixels are whose?", "Observation"),
     ("hoirecon.fitting", "where is the body?", "BodyFit"),
+    ("hoirecon.retrieval", "which mesh is it?", "UsableObject"),
     ("hoirecon.contact", "where do they touch?", "ContactMap"),
     ("hoirecon.fitting", "where is the object?", "ObjectFit"),
     ("hoirecon.views", "what does it look like?", "pictures, page, files"),
 )
 """The way of the data: room, the question it answers, what it hands on."""
 
-W, H, GAP, LEFT = 196, 88, 34, 26
+W, H, GAP, LEFT = 184, 88, 30, 26
 WIDTH = 2 * LEFT + len(STAGES) * W + (len(STAGES) - 1) * GAP
 Y_DOOR, Y_DATA, Y_STAGE, Y_CORE = 14, 108, 238, 372
 
@@ -90,12 +91,13 @@ def _arrow(x0: float, y0: float, x1: float, y1: float, dashed: bool = False) -> 
 def _parts() -> list[str]:
     wide = WIDTH - 2 * LEFT
     xs = [LEFT + i * (W + GAP) for i in range(len(STAGES))]
-    data_x, data_w = xs[1], xs[3] + W - xs[1]
+    data_x, data_w = xs[1], xs[-2] + W - xs[1]
     parts = [
         _box(LEFT, Y_DOOR, wide, 62, "scene = hoirecon.reconstruct(photo, object)",
              ("the one-call door walks the stages below from left to right",), "#fff3d6"),
         _box(data_x, Y_DATA, data_w, 66, "hoirecon.data: what do we know beforehand?",
-             ("BodyModel: SMPL-H layout, parts, landmarks · LibraryObject: mesh, size prior, typical interactions",),
+             ("BodyModel: SMPL-H layout, parts, landmarks · LibraryObject: mesh, size prior, typical interactions"
+              " · Dataset: questions, truths",),
              "#e6f4e4"),
         _box(LEFT, Y_CORE, wide, 66, "hoirecon: the types at the seams; they know nothing of the rooms above",
              ("Camera · Mesh · BodyParams · ObjectPose · Keypoints · Observation · ContactMap · Scene",), "#f0f0f0"),
