@@ -58,7 +58,8 @@ def random_network(config: NetworkConfig, seed: int = 0, dtype: torch.dtype = to
 
 def released_json(config: NetworkConfig) -> dict[str, Any]:
     """config.json with the keys that the reference writes."""
-    language, tokens = config.language, config.tokens
+    language, tokens, vision = config.language, config.tokens, config.vision
+    assert isinstance(vision, VisionConfig)
     return {
         "architectures": ["InteractVLMForCausalLM"],
         "model_type": "llava",
@@ -73,11 +74,11 @@ def released_json(config: NetworkConfig) -> dict[str, Any]:
         "hidden_act": "silu",
         "rope_scaling": None,
         "mm_vision_tower": "openai/a-tower-nobody-has",
-        "mm_hidden_size": config.vision.hidden_size,
-        "mm_vision_select_layer": config.vision.select_layer,
+        "mm_hidden_size": vision.hidden_size,
+        "mm_vision_select_layer": vision.select_layer,
         "mm_vision_select_feature": "patch",
         "out_dim": config.prompt_dim,
-        "img_emb_len": config.vision.num_patches - 1,
+        "img_emb_len": vision.num_patches - 1,
         "token_type": tokens.token_type + ("-DifDe" if config.separate_decoders else ""),
         "seg_token_idx": tokens.general,
         "hseg_token_idx": tokens.human,
@@ -141,6 +142,7 @@ def write_tower(folder: Path, network: InteractVLMNetwork) -> None:
     """The image tower as CLIP's folders are, with the text half's leavings that a reader must pass over."""
     folder.mkdir(parents=True, exist_ok=True)
     v = network.config.vision
+    assert isinstance(v, VisionConfig)
     part = {
         "hidden_size": v.hidden_size,
         "intermediate_size": v.intermediate_size,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from hoirecon.arrays import FloatArray
 from hoirecon.camera import Camera
 from hoirecon.contact.inference.evidence import Evidence, evidence_of
 from hoirecon.contact.modeling.evidence_tower import (
@@ -37,7 +38,7 @@ def masks(row: int = 10, column: int = 50) -> torch.Tensor:
     return drawn
 
 
-def test_packing_is_undone():
+def test_packing_is_undone() -> None:
     points, drawn = unpack(pack(landmarks(), masks()), CONFIG)
     torch.testing.assert_close(points, landmarks())
     torch.testing.assert_close(drawn, masks())
@@ -45,7 +46,7 @@ def test_packing_is_undone():
         unpack(torch.zeros(1, 5), CONFIG)
 
 
-def test_features_say_where_the_nearest_pixel_of_the_object_is():
+def test_features_say_where_the_nearest_pixel_of_the_object_is() -> None:
     points = landmarks()
     points[0, 0, :2] = torch.tensor([0.4, -0.5])
     told = landmark_features(points, masks())
@@ -56,19 +57,19 @@ def test_features_say_where_the_nearest_pixel_of_the_object_is():
     torch.testing.assert_close(told[0, 0, 9], expected.norm(), rtol=1e-4, atol=1e-4)
 
 
-def test_the_scale_of_a_flat_person_is_exact():
+def test_the_scale_of_a_flat_person_is_exact() -> None:
     points = landmarks()
     scale = picture_scale(points[..., :2], points[..., 2:5], torch.ones(1, 33, 1))
     torch.testing.assert_close(scale, torch.tensor([0.5]))
 
 
-def test_unknown_landmarks_tell_nothing():
+def test_unknown_landmarks_tell_nothing() -> None:
     points = landmarks()
     points[0, 4, 5] = 0
     assert (landmark_features(points, masks())[0, 4] == 0).all()
 
 
-def test_the_tower_gives_one_vector_a_landmark_and_has_gradients():
+def test_the_tower_gives_one_vector_a_landmark_and_has_gradients() -> None:
     tower = EvidenceTower(CONFIG)
     out = tower(pack(landmarks(), masks()))
     assert out.shape == (1, CONFIG.num_patches, 16) == (1, 33 + 16, 16)
@@ -76,7 +77,7 @@ def test_the_tower_gives_one_vector_a_landmark_and_has_gradients():
     assert all(p.grad is not None for p in tower.parameters())
 
 
-def test_a_mirror_of_a_mirror_is_the_picture_and_features_turn_with_it():
+def test_a_mirror_of_a_mirror_is_the_picture_and_features_turn_with_it() -> None:
     packed = pack(landmarks(), masks())
     once = mirror(packed, torch.tensor([True]), CONFIG)
     torch.testing.assert_close(mirror(once, torch.tensor([True]), CONFIG), packed)
@@ -87,13 +88,13 @@ def test_a_mirror_of_a_mirror_is_the_picture_and_features_turn_with_it():
     np.testing.assert_allclose(again, turned.flatten(1).numpy(), rtol=1e-3, atol=1e-4)
 
 
-def test_the_front_ends_errors_grow_with_the_noise_and_are_none_without():
+def test_the_front_ends_errors_grow_with_the_noise_and_are_none_without() -> None:
     from hoirecon.contact.training.closedworld_data import draw_samples
 
     samples = draw_samples("val", 11, 4)
     rows = np.arange(len(samples))
 
-    def points(noise: float) -> np.ndarray:
+    def points(noise: float) -> FloatArray:
         how = FrontEnd(noise=noise, dropped=0.0, swapped=0.0)
         return unpack(spoilt(samples, rows, np.random.default_rng(1), how), EvidenceConfig())[0].numpy()
 
@@ -114,7 +115,7 @@ def observation(objects: int = 1) -> Observation:
     return Observation(image, Camera.from_focal(200.0, 160, 120), person, (thing,) * objects, keypoints=points)
 
 
-def test_evidence_of_an_observation_keeps_proportions():
+def test_evidence_of_an_observation_keeps_proportions() -> None:
     packed = Evidence.of(observation()).packed(EvidenceConfig())
     told, drawn = unpack(packed[None], EvidenceConfig())
     spread = told[0, :, :2] - told[0, :, :2].mean(0)
@@ -125,7 +126,7 @@ def test_evidence_of_an_observation_keeps_proportions():
     assert (drawn[0, 0] * drawn[0, 1]).sum() == 0
 
 
-def test_what_is_no_evidence_is_refused_with_advice():
+def test_what_is_no_evidence_is_refused_with_advice() -> None:
     with pytest.raises(InputError, match="sees landmarks and masks"):
         evidence_of("photo.jpg")
     with pytest.raises(InputError, match="say which"):

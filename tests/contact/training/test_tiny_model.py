@@ -12,7 +12,7 @@ import hoirecon.contact
 from hoirecon.contact.checkpoints.native import verify
 from hoirecon.contact.estimator import InteractVLM
 from hoirecon.contact.inference.evidence import Evidence
-from hoirecon.contact.training.closedworld_data import draw_seen
+from hoirecon.contact.training.closedworld_data import Seen, draw_seen
 from hoirecon.contact.training.tiny import GROUPS, touched_groups
 from hoirecon.errors import InputError
 from hoirecon.evaluation.closedworld.small_model import body_of, observation_of
@@ -26,7 +26,7 @@ def model() -> InteractVLM:
 
 
 @pytest.fixture(scope="module")
-def seen():
+def seen() -> Seen:
     return next(s for s in draw_seen("val", 21, 50) if s.scene.objects[s.which].touched.sum() > 300)
 
 
@@ -38,7 +38,7 @@ def test_the_weights_are_whole_small_and_those_of_the_card() -> None:
     assert sha256(TINY / MANIFEST) in (TINY / "card.md").read_text()
 
 
-def test_it_answers_on_the_body_in_words_that_it_was_taught(model, seen) -> None:
+def test_it_answers_on_the_body_in_words_that_it_was_taught(model: InteractVLM, seen: Seen) -> None:
     observation = observation_of(seen, np.random.default_rng(0))
     found = model.human_contact(observation, "object")
     assert found.probability.shape == (model.body_model.num_verts,)
@@ -46,7 +46,7 @@ def test_it_answers_on_the_body_in_words_that_it_was_taught(model, seen) -> None
     assert set(found.answer.replace(",", " ").split()) & set(GROUPS)
 
 
-def test_the_made_observation_shows_the_true_body(seen) -> None:
+def test_the_made_observation_shows_the_true_body(seen: Seen) -> None:
     observation, body = observation_of(seen, np.random.default_rng(0)), body_of(seen)
     pixels = observation.camera.project(body.verts)
     assert observation.person_mask is not None
@@ -56,14 +56,14 @@ def test_the_made_observation_shows_the_true_body(seen) -> None:
     assert on_somebody.mean() > 0.8
 
 
-def test_pictures_are_refused_with_advice(model) -> None:
+def test_pictures_are_refused_with_advice(model: InteractVLM) -> None:
     with pytest.raises(InputError, match="sees landmarks and masks"):
         model.human_contact(np.zeros((8, 8, 3), dtype=np.uint8), "chair")
     with pytest.raises(InputError, match="finds no contact in it"):
         model.image_contact(np.zeros((8, 8, 3), dtype=np.uint8), "chair")
 
 
-def test_looking_twice_is_looking_once(model, seen) -> None:
+def test_looking_twice_is_looking_once(model: InteractVLM, seen: Seen) -> None:
     evidence = Evidence.of(observation_of(seen, np.random.default_rng(0)))
     look = model.look(evidence)
     again = model.human_contact(look, "object").probability
@@ -72,7 +72,7 @@ def test_looking_twice_is_looking_once(model, seen) -> None:
 
 @pytest.mark.slow
 @pytest.mark.xfail(reason="240 steps reach macro F1 .469, the category mean .494: more steps are needed", strict=False)
-def test_two_minutes_of_training_beat_the_category_mean(tmp_path) -> None:
+def test_two_minutes_of_training_beat_the_category_mean(tmp_path: Path) -> None:
     import torch
 
     from hoirecon.contact.training.baselines import category_mean

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from hoirecon.contact.training import closedworld_data as data
-from hoirecon.contact.training.quick_scenes import BAND_M, reach
+from hoirecon.contact.training.quick_scenes import BAND_M, QuickScene, reach
 from hoirecon.contact.training.scene_plans import categories, draw_recipe
 from hoirecon.data.body.skeleton import joint_index
 from hoirecon.data.closedworld.posing import Figure, Reach, body_model, palm_of
@@ -14,11 +16,11 @@ from hoirecon.errors import InputError
 
 
 @pytest.fixture(scope="module")
-def scene():
+def scene() -> QuickScene:
     return data.draw_scene("train", np.random.default_rng(3))
 
 
-def test_touched_vertices_lie_within_the_band_of_the_surface(scene):
+def test_touched_vertices_lie_within_the_band_of_the_surface(scene: QuickScene) -> None:
     for thing in scene.objects:
         corners = thing.verts[thing.faces]
         sampled = np.concatenate([thing.verts, corners.mean(1)])
@@ -29,14 +31,14 @@ def test_touched_vertices_lie_within_the_band_of_the_surface(scene):
         assert (nearest >= np.abs(thing.distance[rows]) - 1e-6).all()
 
 
-def test_touching_object_vertices_have_a_body_vertex_near(scene):
+def test_touching_object_vertices_have_a_body_vertex_near(scene: QuickScene) -> None:
     thing = scene.objects[0]
     for row in np.flatnonzero(thing.touching)[::10]:
         assert np.linalg.norm(scene.verts - thing.verts[row], axis=1).min() < BAND_M
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_an_arm_posed_in_closed_form_brings_the_palm_where_it_was_wanted(side):
+def test_an_arm_posed_in_closed_form_brings_the_palm_where_it_was_wanted(side: str) -> None:
     figure = Figure.drawn("stand", np.random.default_rng(0))
     g = 1.0 if side == "left" else -1.0
     shoulder = figure.frame(joint_index(f"{side}_shoulder"))[1]
@@ -47,12 +49,12 @@ def test_an_arm_posed_in_closed_form_brings_the_palm_where_it_was_wanted(side):
     np.testing.assert_allclose(-R[:, 1], goal.facing, atol=1e-6)
 
 
-def test_a_goal_out_of_reach_is_missed_by_what_is_missing():
+def test_a_goal_out_of_reach_is_missed_by_what_is_missing() -> None:
     figure = Figure.drawn("stand", np.random.default_rng(0))
     assert reach(figure, "left", Reach(np.array([3.0, 1.0, 0.0]), np.array([-1.0, 0.0, 0.0]))) > 1.5
 
 
-def test_samples_are_the_seeds_and_hold_what_they_say():
+def test_samples_are_the_seeds_and_hold_what_they_say() -> None:
     one, again = (data.draw_samples("val", 11, 2) for _ in range(2))
     assert len(one) >= 1
     for name in ("xy", "xyz", "masks", "touched", "category"):
@@ -63,14 +65,14 @@ def test_samples_are_the_seeds_and_hold_what_they_say():
     np.testing.assert_allclose(one.xyz[:, list(data.HIPS)].mean(1), 0, atol=1e-5)
 
 
-def test_samples_come_back_from_a_file(tmp_path):
+def test_samples_come_back_from_a_file(tmp_path: Path) -> None:
     one = data.draw_samples("val", 11, 1)
     one.save(tmp_path / "s.npz")
     np.testing.assert_array_equal(data.Samples.load(tmp_path / "s.npz").masks, one.masks)
     assert len(data.Samples.joined([one, one])) == 2 * len(one)
 
 
-def test_splits_have_no_object_and_no_cell_in_common():
+def test_splits_have_no_object_and_no_cell_in_common() -> None:
     by_split = {split: {i for i in data.object_ids() if data.split_of_object(i) == split} for split in data.SPLITS}
     assert not by_split["train"] & by_split["test"]
     assert not by_split["val"] & by_split["test"]
@@ -80,7 +82,7 @@ def test_splits_have_no_object_and_no_cell_in_common():
     assert (trained.cell[~trained.several] % data.HELD_OUT != 0).all()
 
 
-def test_mending_fills_holes_of_the_person_only():
+def test_mending_fills_holes_of_the_person_only() -> None:
     whose = np.zeros((9, 9), dtype=int)
     whose[4, 4], whose[2, 2], whose[:, 0] = -1, 1, -1
     mended = data._mended(whose)
@@ -89,7 +91,7 @@ def test_mending_fills_holes_of_the_person_only():
     assert (mended[:, 0] == -1).all()
 
 
-def test_every_category_can_be_drawn():
+def test_every_category_can_be_drawn() -> None:
     assert len(categories()) > 150
     rng = np.random.default_rng(0)
     for name in categories()[::12]:
@@ -97,6 +99,6 @@ def test_every_category_can_be_drawn():
         assert any(draw_recipe(name, thing, rng) is not None for thing in things)
 
 
-def test_an_unknown_split_is_refused():
+def test_an_unknown_split_is_refused() -> None:
     with pytest.raises(InputError, match="one of train, val, test"):
-        data.draw_samples("dev", 0, 1)  # type: ignore[arg-type]
+        data.draw_samples("dev", 0, 1)
