@@ -255,7 +255,7 @@ def _placed(ends: torch.Tensor) -> ObjectState:
     side = side / side.norm()
     R = torch.stack([torch.linalg.cross(way, side), way, side], 1)
     scale = (ends[1] - ends[0]).norm() / 0.9
-    return ObjectState(R[None], ends.mean(0)[None], scale.log()[None], None)  # type: ignore[arg-type]
+    return ObjectState(R[None], ends.mean(0)[None], scale.log()[None], None)
 
 
 def test_only_corners_of_the_hull_can_be_the_lowest() -> None:

@@ -180,13 +180,13 @@ def test_missing_sequences_and_splits_are_named(copy: Path) -> None:
 def test_contact_files_of_ids_and_of_other_lengths(tmp_path: Path) -> None:
     path = tmp_path / "c.npz"
     held = {"object_points": np.zeros((3, 3)), "contact_label": np.array([1, 0, 1]), "contact_vertices": [7, 8, 2]}
-    np.savez(path, held)  # type: ignore[arg-type]
+    np.savez(path, held)
     assert read_behave_contacts(path).body_vertices(np.zeros((9, 3))).tolist() == [2, 7]
     with pytest.raises(InputError, match="vertex 7 of a body of 5"):
         read_behave_contacts(path).body_vertices(np.zeros((5, 3)))
-    np.savez(path, {**held, "contact_label": np.ones(2)})  # type: ignore[arg-type]
+    np.savez(path, {**held, "contact_label": np.ones(2)})
     with pytest.raises(InputError, match="shape"):
         read_behave_contacts(path)
-    np.savez(path, {"object_points": _Evil()})  # type: ignore[arg-type]
+    np.savez(path, {"object_points": _Evil()})
     with pytest.raises(InputError, match="system"):
         read_behave_contacts(path)

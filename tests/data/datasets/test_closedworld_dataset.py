@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,6 +49,7 @@ def test_questions_are_wrong_by_the_level_and_truths_are_exact(tmp_path: Path) -
     assert np.array_equal(np.asarray(Image.open(q.object_mask))[..., 0] > 127, given.observation.object_masks[0])
     assert q.object_mesh is not None
     assert truth.object_pose is not None
+    assert truth.object_verts is not None
     assert np.abs(truth.object_pose.apply(q.object_mesh.verts) - truth.object_verts).max() < 1e-9
     assert np.array_equal(truth.body_verts, scene.body_verts)
     assert q.body is not None
@@ -68,20 +70,24 @@ def test_tracks_hand_out_what_they_say(tmp_path: Path) -> None:
     known = {t: (e["contacts"] is not None, e["correspondences"] is not None) for t, e in extra.items()}
     assert known == {"contact": (True, False), "correspondences": (True, True), "none": (False, False)}
     asked = []
-    data = open_closedworld(tmp_path, track="predicted", limit=5, predicted=lambda s, g: asked.append(s.seed) or None)
+
+    def predicted(scene: Any, given: Any) -> None:
+        asked.append(scene.seed)
+
+    data = open_closedworld(tmp_path, track="predicted", limit=5, predicted=predicted)
     assert data[4].question.extra["contacts"] is None
     assert asked == [4]
     with pytest.raises(InputError, match="needs an estimator"):
         open_closedworld(tmp_path, track="predicted")
     with pytest.raises(InputError, match="track is one of"):
-        open_closedworld(tmp_path, track="all")  # type: ignore[arg-type]
+        open_closedworld(tmp_path, track="all")
     with pytest.raises(InputError, match="split is one of"):
         open_closedworld(tmp_path, "train")
 
 
 def test_the_fingerprint_follows_what_is_asked(tmp_path: Path) -> None:
     prints = {
-        open_closedworld(tmp_path, **kwargs).fingerprint  # type: ignore[arg-type]
+        open_closedworld(tmp_path, **kwargs).fingerprint
         for kwargs in ({}, {"level": "L0"}, {"track": "none"}, {"noise_seed": 1}, {"limit": 3})
     }
     assert len(prints) == 5
@@ -94,6 +100,8 @@ def test_every_format_is_read_back_by_its_reader(tmp_path: Path) -> None:
     for sample in open_dataset("open3dhoi", folders["open3dhoi"]):
         scene = scenes[int(sample.id.split("/")[1].split("-")[0])]
         said = truth_of(sample)
+        assert said.body_verts is not None
+        assert said.object_verts is not None
         assert np.abs(said.body_verts - scene.body_verts).max() < 1e-12
         assert np.abs(said.object_verts - scene.pose.apply(scene.mesh.verts)).max() < 1e-12
         assert np.array_equal(said.body_params["body_pose"], scene.params.body_pose)

@@ -29,7 +29,9 @@ def test_every_frame_comes_back_exactly(camera: int, tmp_path: Path) -> None:
         true, said = truth[sample.id.removesuffix("/cam2")], sample.truth["reconstruction"]
         assert isinstance(said, ReconstructionTruth)
         assert said.object_pose is not None
+        assert said.body_verts is not None
         assert np.abs(said.body_verts - (true["body_world"] @ R.T + t)).max() < 1e-9
+        assert said.object_verts is not None
         assert np.abs(said.object_verts - (true["thing_world"] @ R.T + t)).max() < 1e-9
         assert np.abs(said.object_pose.R - R @ true["R"]).max() < 1e-9
         mesh = sample.question.object_mesh

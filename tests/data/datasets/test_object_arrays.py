@@ -6,6 +6,7 @@ import os
 import pickle
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -129,12 +130,13 @@ def test_code_is_refused_wherever_it_hides(tmp_path: Path, wrap: Any) -> None:
     (tmp_path / "z.pkl").write_bytes(zlib.compress(pickle.dumps(value)))
     np.save(tmp_path / "a.npy", _objects(value), allow_pickle=True)
     np.savez(tmp_path / "a.npz", key=_objects(value))
-    for read in (
+    reads: list[Callable[[], object]] = [
         lambda: read_objects(tmp_path / "a.pkl"),
         lambda: read_objects(tmp_path / "z.pkl"),
         lambda: read_npy(tmp_path / "a.npy"),
         lambda: ObjectArchive(tmp_path / "a.npz").objects("key"),
-    ):
+    ]
+    for read in reads:
         with pytest.raises(InputError, match=r"asks to load '.*system'.*not executed"):
             read()
     assert not (tmp_path / "run").exists()

@@ -147,7 +147,7 @@ def test_damaged_folders_are_failures_and_findings(tmp_path: Path) -> None:
 
 def test_what_a_layout_cannot_hold(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="one of open3dhoi"):
-        write_prediction_folder(right("a"), sample("a"), tmp_path, "coco")  # type: ignore[arg-type]
+        write_prediction_folder(right("a"), sample("a"), tmp_path, "coco")
     with pytest.raises(InputError, match="cannot be written below"):
         write_prediction_folder(right("../a"), sample("../a"), tmp_path / "x", "open3dhoi")
     with pytest.raises(InputError, match="nothing that the layout"):

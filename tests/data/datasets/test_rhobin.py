@@ -118,6 +118,7 @@ def test_vertices_and_points_stand_where_parameters_do_not(tmp_path: Path) -> No
     assert plain["a"]["vertices"].dtype == np.float16
     assert sorted(plain["b"]) == ["hum_pts", "obj_pts"]
     said = read_rhobin_results(path)
+    assert said["a"].body_verts is not None
     assert np.abs(said["a"].body_verts - verts).max() < 2e-3
     assert said["a"].topology == "smpl"
     assert np.array_equal(said["b"].object_verts, points + 1)
@@ -172,7 +173,8 @@ def test_bad_references_are_named(tmp_path: Path) -> None:
     with_(lambda h: h["templates"]["box"].update(symmetries=mirror))
     with pytest.raises(InputError, match=r"symmetry 0 of template 'box'.*left-handed"):
         open_rhobin(tmp_path)
-    for matrices in (np.eye(3)[None], np.eye(4)[None], [], None):
+    listed: tuple[Any, ...] = (np.eye(3)[None], np.eye(4)[None], [], None)
+    for matrices in listed:
         with_(lambda h, m=matrices: h["templates"]["box"].update(symmetries=m))
         assert np.array_equal(open_rhobin(tmp_path)[0].question.extra["symmetries"], np.eye(4)[None])
     assert len(box["symmetries"]) == 2
