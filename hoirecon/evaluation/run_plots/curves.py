@@ -65,12 +65,12 @@ def _threshold_panel(axes: Any, runs: Sequence[Run], name: str) -> None:
 
 
 def reached(values: FloatArray, ok: Any, higher: bool) -> tuple[FloatArray, FloatArray]:
-    """Thresholds and the share of all samples whose value reaches each: at least it, or at most it.
+    """Thresholds and the share of all samples whose value reaches what lies beyond each, up to the next: steps.
 
     Example:
         >>> x, share = reached(np.array([0.2, 0.6, 0.0]), np.array([True, True, False]), True)
-        >>> [round(float(np.interp(0.3, x, share)), 2), float(share[0])]
-        [0.5, 0.6666666666666666]
+        >>> x.tolist(), share.round(2).tolist()
+        ([0.0, 0.2, 0.6], [0.67, 0.33, 0.0])
     """
     good = np.sort(values[ok])
     total = max(len(values), 1)
