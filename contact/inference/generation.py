@@ -86,8 +86,8 @@ class KeyValueRoom:
         self._values = [values[rows.to(values.device)] for values in self._values]
 
 
-class _FirstReading:
-    """A cache that takes what it is given as it is: there is nothing before it."""
+class FirstReading:
+    """A cache that takes what it is given as it is, gradients and all: there is nothing before it."""
 
     def __init__(self) -> None:
         self.keys: list[Tensor] = []
@@ -122,7 +122,7 @@ def prefill_images(vlm: VLM, ids: Sequence[int], image_tokens: Tensor) -> list[P
     """Read the same words with each of several images (B, P, H), in one batch; see :func:`prefill`."""
     if not len(image_tokens):
         return []
-    reading = _FirstReading()
+    reading = FirstReading()
     vlm.hidden(torch.stack([vlm.embed(ids, tokens) for tokens in image_tokens]), cache=reading)
     return [Prefix(_row(reading.keys, i), _row(reading.values, i)) for i in range(len(image_tokens))]
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hoirecon.contact.inference.gallery import Gallery, Subject
+from hoirecon.contact.inference.generation import FirstReading
 from hoirecon.contact.modeling.network import InteractVLMNetwork
 from hoirecon.contact.modeling.sam_encoder import prepare_images
 from hoirecon.contact.modeling.vlm import VLM
@@ -152,22 +153,6 @@ class _SharedBefore:
         return int(self.keys[layer].shape[2])
 
 
-class _Taking:
-    """A cache that keeps what it is given, gradients and all."""
-
-    def __init__(self) -> None:
-        self.keys: list[Tensor] = []
-        self.values: list[Tensor] = []
-
-    def update(self, keys: Tensor, values: Tensor, layer: int, *_: object, **__: object) -> tuple[Tensor, Tensor]:
-        self.keys.append(keys)
-        self.values.append(values)
-        return keys, values
-
-    def get_seq_length(self, layer: int = 0) -> int:
-        return 0
-
-
 def read_all(vlm: VLM, before: Sequence[int], pictures: Tensor, texts: Sequence[Sequence[int]]) -> Tensor:
     """States (B, P + L, H) of pictures and texts behind common words; shorter texts are padded with junk.
 
@@ -177,7 +162,7 @@ def read_all(vlm: VLM, before: Sequence[int], pictures: Tensor, texts: Sequence[
         pictures: (B, P, H) vectors of each picture.
         texts: ids after the picture.
     """
-    taking = _Taking()
+    taking = FirstReading()
     vlm.hidden(vlm.embed_ids(torch.tensor([list(before)], device=pictures.device)), cache=taking)
     longest = max(map(len, texts))
     pad = vlm.config.language.pad_token_id

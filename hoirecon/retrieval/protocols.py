@@ -141,3 +141,16 @@ def unit_rows(values: Any, what: str) -> Float32Array:
         raise InputError(f"{what} holds a vector that is zero, NaN or infinite: it has no direction to compare")
     unit: Float32Array = (array / norms).astype(np.float32)
     return unit
+
+
+def check_encoder(made_by: EncoderId, asked_by: EncoderId) -> None:
+    """Refuse to compare embeddings of two encoders.
+
+    Raises:
+        InputError: they are not the same.
+    """
+    if asked_by != made_by:
+        raise InputError(
+            f"the index was made by {made_by} and this came from {asked_by}: embeddings of different encoders "
+            "cannot be compared; load the index's encoder, or build the index again"
+        )

@@ -17,7 +17,15 @@ from hoirecon.files import atomic_folder, read_json, write_json
 from hoirecon.retrieval.hashing import file_hash
 from hoirecon.retrieval.index.records import EVERYTHING, ObjectRecord, RecordFilter, RecordStore
 from hoirecon.retrieval.index.vectors import EmbeddingRows, ExactSearch, Float32Array, RowType, VectorSearch
-from hoirecon.retrieval.protocols import EncoderId, ImageQuery, QueryEncoder, Shape, ShapeEncoder, unit_rows
+from hoirecon.retrieval.protocols import (
+    EncoderId,
+    ImageQuery,
+    QueryEncoder,
+    Shape,
+    ShapeEncoder,
+    check_encoder,
+    unit_rows,
+)
 
 MANIFEST = "index.json"
 """File that marks a saved index."""
@@ -134,7 +142,7 @@ class ObjectIndex:
         Raises:
             InputError: another encoder's embeddings, or as :meth:`of`.
         """
-        self._check_encoder(encoder)
+        check_encoder(self.encoder, encoder)
         more = ObjectIndex.of(encoder, embeddings, records)
         rows, store = self.rows.joined(more.rows), self.records.copy()
         store.append(records, len(self))
@@ -175,7 +183,7 @@ class ObjectIndex:
         Raises:
             InputError: another encoder's queries, another width, or a query that is zero, NaN or infinite.
         """
-        self._check_encoder(encoder)
+        check_encoder(self.encoder, encoder)
         if k < 1:
             raise InputError(f"k is {k}, expected at least 1")
         given = np.atleast_2d(queries)
@@ -200,7 +208,7 @@ class ObjectIndex:
         threshold: float = -np.inf,
     ) -> list[list[Hit]]:
         """As :meth:`search`, for photographs and names; refused before anything is embedded if the encoder differs."""
-        self._check_encoder(encoder.encoder_id)
+        check_encoder(self.encoder, encoder.encoder_id)
         embedded = encoder.embed_queries(queries)
         return self.search(embedded, encoder.encoder_id, k, where=where, threshold=threshold)
 
@@ -255,13 +263,6 @@ class ObjectIndex:
         records = self.records.read(numbers[keep])
         values = zip(records, scores[keep].tolist(), rows[keep].tolist(), numbers[keep].tolist(), strict=True)
         return [Hit(*value) for value in values]
-
-    def _check_encoder(self, encoder: EncoderId) -> None:
-        if encoder != self.encoder:
-            raise InputError(
-                f"the index was made by {self.encoder} and this came from {encoder}: embeddings of different encoders "
-                "cannot be compared; load the index's encoder, or build the index again"
-            )
 
     def _manifest(self, folder: Path) -> dict[str, Any]:
         try:

@@ -17,7 +17,7 @@ from hoirecon.errors import InputError, require
 from hoirecon.retrieval.index.object_index import Hit, ObjectIndex
 from hoirecon.retrieval.index.records import EVERYTHING, ObjectRecord, RecordFilter, plain_label
 from hoirecon.retrieval.index.vectors import ROUNDING, Float32Array
-from hoirecon.retrieval.protocols import EncoderId, ImageQuery, QueryEncoder, unit_rows
+from hoirecon.retrieval.protocols import EncoderId, ImageQuery, QueryEncoder, check_encoder, unit_rows
 
 FORMAT = "hoirecon-qdrant-1"
 _ABOUT = "-about"
@@ -151,11 +151,7 @@ class QdrantIndex:
         Raises:
             InputError: another encoder's queries, another width, or a query that is zero, NaN or infinite.
         """
-        if encoder != self.encoder:
-            raise InputError(
-                f"the index was made by {self.encoder} and this came from {encoder}: embeddings of different encoders "
-                "cannot be compared; load the index's encoder, or build the index again"
-            )
+        check_encoder(self.encoder, encoder)
         if k < 1:
             raise InputError(f"k is {k}, expected at least 1")
         given = np.atleast_2d(queries)
