@@ -42,10 +42,10 @@ def load_scene(seed: int, split: Split | None = None, folder: str | Path | None 
             return unpack(read_arrays(path.read_bytes(), path.name))
         except (InputError, KeyError):
             path.unlink()  # damaged: made again below
-    scene = make_scene(seed, split)
+    arrays = pack(make_scene(seed, split))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_arrays(pack(scene), path)
-    return scene
+    write_arrays(arrays, path)
+    return unpack(arrays)  # rounded as it is kept: the first time gives the same numbers as any later one
 
 
 @cache
