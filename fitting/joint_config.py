@@ -76,14 +76,14 @@ class JointConfig:
     tuning scenes with contact at L2, 107 are within 5 cm from 8 on, 106 with 4."""
     ambiguous_odds: float = 0.25
     """Odds of the runners-up, the sum of exp(-gap / :attr:`ambiguous_temperature`), from which the result is
-    ``ambiguous``. On the reporting scenes at L2 (docs/results) that catches .70 of the failures and alarms in .20 of the
-    others. It was set on tuning scenes, with an earlier choice between poses."""
+    ``ambiguous``. On the reporting scenes at L2 (docs/results) that catches .70 of the failures and alarms in .20 of
+    the others. It was set on tuning scenes, with an earlier choice between poses."""
     ambiguous_temperature: float = 4.0
     """Energy gap in squared sigmas that makes a runner-up e times less likely; 2 if the noise were as modelled."""
     covariance_scale: float = 1.2
     """Factor on the curvature's covariance times the misfit of the contours (reduced chi-square: how noisy the evidence
-    is). With it, and the spread of hypotheses, the median normalised squared error per degree of freedom is 1.11 on the
-    reporting scenes at the closed world's level L1 (docs/results); it was set on 64 tuning scenes at L1 and 46 at L2."""
+    is). With it, and the spread of hypotheses, the median normalised squared error per degree of freedom is 1.11 on
+    the reporting scenes at the closed world's level L1 (docs/results); set on 64 tuning scenes at L1 and 46 at L2."""
     spread_temperature: float = 4.0
     """Energy gap in squared sigmas by which a hypothesis counts e times less in the spread of the covariance."""
 
