@@ -10,6 +10,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.hoirecon-setup
+# The environment takes 8 GB; pip holds its downloads beside it for a while.
+DISK_GB ?= 14
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -23,6 +25,7 @@ system:
 $(STAMP): pyproject.toml setup.cfg
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v[:2] <= (3, 13) else f"hoirecon needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: call make PYTHON=python3.11 setup")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "cannot make a virtual environment: install python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import shutil, sys; free = shutil.disk_usage(".").free / 1e9; sys.exit(0 if free > $(DISK_GB) else f"{free:.0f} GB are free here, the set-up takes up to $(DISK_GB) (torch with CUDA alone 6): make room, or move the clone to a larger disk")'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[all,smplx,dev]"
 	$(BIN)/hoirecon models fetch
