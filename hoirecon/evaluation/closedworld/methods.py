@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -67,11 +68,15 @@ SILHOUETTE_WEIGHT = 30.0
 """Effective number of measurements of the person's contour, each way."""
 
 
-def fit_hoirecon(problem: Problem) -> Prediction:
+def fit_hoirecon(problem: Problem, terms: Sequence[Any] = ()) -> Prediction:
     """Our joint fit from scratch, with its default settings but for how well the body is known.
 
     It is told, as any method may be, what the levels state of the body at L2: hands and feet are known to 2 cm, joints
     to 5 degrees, and the person's mask to some pixels, as nobody wears clothes here.
+
+    Args:
+        problem: what is given.
+        terms: further terms of the joint fit, such as those of named parts that touch.
     """
     from hoirecon.fitting import JointConfig, ObjectToFit, PersonToFit, fit
 
@@ -86,7 +91,8 @@ def fit_hoirecon(problem: Problem) -> Prediction:
     config = JointConfig(silhouette_beside_landmarks=True, silhouette_weight=SILHOUETTE_WEIGHT,
                          anchor_transl=BODY_ENDS_M)  # fmt: skip
     pairs = None if problem.correspondences is None else [problem.correspondences]
-    found = fit(problem.observation, person, [thing], [problem.contacts], config, correspondences=pairs)
+    found = fit(problem.observation, person, [thing], [problem.contacts], config, correspondences=pairs,
+                terms=terms)  # fmt: skip
     others = tuple(a.poses[0] for a in found.alternatives)
     covariance = found.covariance.of(next(iter(found.covariance.spread)))
     return Prediction(found.best.poses[0], others, found.best.bodies[0], found.flags, covariance)
