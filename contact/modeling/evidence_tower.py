@@ -26,6 +26,15 @@ REACHES_M = (0.04, 0.12, 0.4)
 """Distances over which nearness to the object fades, metres."""
 FAR_M = 1.5
 """Distances are cut off here, metres."""
+GLIMPSE, GLIMPSES_M = 5, (0.05, 0.16)
+"""A landmark that is told more sees the masks at so many places along each side of a square round it, metres apart."""
+# fmt: off
+BONES = (0, 0, 0, 0, 0, 0, 0, 11, 12, 23, 24, 23, 24, 11, 12, 13, 14, 15, 16, 15, 16, 15, 16, 24, 23, 23, 24, 25, 26,
+         27, 28, 29, 30)
+# fmt: on
+"""For each of BlazePose's landmarks another one: half-way there lies flesh that has no landmark of its own."""
+BONE_FEATURES = 7
+"""Numbers of such a half-way point: where the object's nearest pixel is, and how near."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +57,13 @@ class EvidenceConfig:
     """Side of the masks, pixels."""
     patch_size: int = 8
     """Side of a patch, pixels."""
+    detail: bool = False
+    """Whether a landmark is also told what the masks show close round it, and where the object is seen from half-way to
+    the next landmark."""
 
     def __post_init__(self) -> None:
+        if self.detail and self.landmarks != len(BONES):
+            raise InputError(f"detail is known for BlazePose's {len(BONES)} landmarks only, not for {self.landmarks}")
         if self.image_size % (2 * self.patch_size) or self.hidden_size % self.num_heads:
             raise InputError(
                 f"masks of {self.image_size} pixels must hold an even number of patches of {self.patch_size}, and "
@@ -65,6 +79,12 @@ class EvidenceConfig:
     def num_patches(self) -> int:
         """Vectors that one picture becomes in the language model's input: one a landmark, one for 2 x 2 patches."""
         return self.landmarks + (self.grid // 2) ** 2
+
+    @property
+    def landmark_numbers(self) -> int:
+        """Numbers that a landmark's vector is made from."""
+        seen = self.masks * GLIMPSE**2 * len(GLIMPSES_M)
+        return FEATURES + self.detail * (BONE_FEATURES + seen)
 
     @property
     def packed_size(self) -> int:
@@ -99,7 +119,7 @@ class EvidenceTower(nn.Module):
         super().__init__()
         self.config = config
         width = config.hidden_size
-        self.landmark_in = nn.Sequential(nn.Linear(FEATURES, width), nn.GELU(), nn.Linear(width, width))
+        self.landmark_in = nn.Sequential(nn.Linear(config.landmark_numbers, width), nn.GELU(), nn.Linear(width, width))
         self.landmark_name = nn.Parameter(0.02 * torch.randn(config.landmarks, width))
         self.patch_in = nn.Conv2d(config.masks, width, config.patch_size, config.patch_size)
         self.patch_place = nn.Parameter(0.02 * torch.randn(config.grid**2, width))
@@ -115,7 +135,10 @@ class EvidenceTower(nn.Module):
         """(B, packed_size) of :func:`pack` -> (B, num_patches, width)."""
         landmarks, masks = unpack(packed, self.config)
         kind = self.landmark_name.dtype
-        points = self.landmark_in(landmark_features(landmarks.float(), masks.float()).to(kind)) + self.landmark_name
+        told = landmark_features(landmarks.float(), masks.float())
+        if self.config.detail:
+            told = torch.cat([told, detail_features(landmarks.float(), masks.float())], dim=-1)
+        points = self.landmark_in(told.to(kind)) + self.landmark_name
         patches = self.patch_in(masks.to(kind) - 0.1).flatten(2).transpose(1, 2) + self.patch_place
         x = torch.cat([points, patches], dim=1)
         for layer in self.layers:
@@ -159,6 +182,38 @@ def landmark_features(landmarks: Tensor, masks: Tensor) -> Tensor:
         beside.expand_as(confidence), _share(masks[:, 1])[:, None, None].expand_as(confidence),
     ]  # fmt: skip
     return torch.cat(told, dim=-1) * known
+
+
+@torch.no_grad()
+def detail_features(landmarks: Tensor, masks: Tensor) -> Tensor:
+    """What a landmark is told beside :func:`landmark_features`.
+
+    Args:
+        landmarks: (B, 33, 6).
+        masks: (B, M, S, S).
+
+    Returns:
+        (B, 33, BONE_FEATURES + M * GLIMPSE**2 * len(GLIMPSES_M)); zeros where a landmark is unknown.
+    """
+    xy, xyz, known = landmarks[..., :2], landmarks[..., 2:5], (landmarks[..., 5:] > 0).to(landmarks)
+    per_metre = picture_scale(xy, xyz, known)[:, None, None]
+    halfway = (xy + xy[:, list(BONES)]) / 2
+    to_object, inside = _nearest(halfway, masks[:, 1])
+    offset = (to_object / per_metre).clamp(-FAR_M, FAR_M)
+    distance = offset.norm(dim=-1, keepdim=True)
+    seen = masks[:, 1].flatten(1).amax(1)[:, None, None] * known[:, list(BONES)]
+    bones = [seen * offset * 2, seen * distance.clamp(max=FAR_M), *(seen * torch.exp(-distance / r) for r in REACHES_M)]
+    told = [*bones, seen * inside, *(glimpses(xy, masks, per_metre * reach) for reach in GLIMPSES_M)]
+    return torch.cat(told, dim=-1) * known
+
+
+def glimpses(xy: Tensor, masks: Tensor, apart: Tensor) -> Tensor:
+    """(B, L, M * GLIMPSE**2) the masks on a small grid round each landmark, ``apart`` (B, 1, 1) between its places."""
+    steps = torch.arange(GLIMPSE, device=xy.device, dtype=xy.dtype) - (GLIMPSE - 1) / 2
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    around = torch.stack([x, y], dim=-1).reshape(1, 1, -1, 2) * apart[..., None]
+    found = functional.grid_sample(masks, xy[:, :, None] + around, align_corners=False)
+    return found.permute(0, 2, 1, 3).flatten(2)
 
 
 def picture_scale(xy: Tensor, xyz: Tensor, known: Tensor) -> Tensor:

@@ -131,16 +131,18 @@ class MVLoc(nn.Module):
     def localize_many(self, prompts: Tensor, features: Tensor, role: Role) -> Tensor:
         """Logits (S, V, 4e, 4e) of S prompts (S, T, D) as :meth:`localize` gives them, all in one pass.
 
-        For training small networks on many questions at a time; a large one would not fit into memory so.
+        For training small networks on many questions at a time; a large one would not fit into memory so. ``features``
+        are (V, C, e, e) of views that all prompts share, or (S, V, C, e, e) of each one's own.
         """
-        self._check(prompts, features)
+        own_views = features if features.ndim == 5 else features.expand(len(prompts), *features.shape)
+        self._check(prompts, own_views[0])
         decoder, position = self.decoder_of(role), self.dense_position()
-        count, views, width = len(prompts), len(features), features.shape[1]
+        count, views, width = own_views.shape[:3]
         own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).expand(count, -1, -1)
         tokens = torch.cat([own, prompts.to(own)], dim=1).repeat_interleave(views, dim=0)
-        image = (features + self.no_mask()).repeat(count, 1, 1, 1)
+        image = (own_views + self.no_mask()).flatten(0, 1)
         states, image_states = decoder.transformer(image, position.expand(len(image), -1, -1, -1), tokens)
-        grid = image_states.transpose(1, 2).reshape(len(image), width, *features.shape[-2:])
+        grid = image_states.transpose(1, 2).reshape(len(image), width, *own_views.shape[-2:])
         fine = decoder.output_upscaling(grid)
         mask = decoder.output_hypernetworks_mlps[0](states[:, 1])
         found: Tensor = torch.einsum("nc,nchw->nhw", mask, fine)

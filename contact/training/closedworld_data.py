@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 from hoirecon.arrays import BoolArray, FloatArray, IntArray
-from hoirecon.contact.training.quick_scenes import QuickObject, QuickScene, quick_scene
+from hoirecon.contact.training.quick_scenes import QuickObject, QuickScene, moved_apart, quick_scene
 from hoirecon.contact.training.scene_plans import categories, held_things
 from hoirecon.data.closedworld.posing import body_model
 from hoirecon.data.objects.library import list_objects
@@ -29,6 +29,10 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 VERSION = 1
 """Goes up when the same seed would give other samples."""
+LAYOUT = 2
+"""Goes up when samples are kept in other fields."""
+MOST_VERTS = 2048
+"""Vertices of an object that a sample has room for; the library's meshes have at most 2004."""
 SIDE = 64
 """Side of the masks, pixels."""
 VIEWS = 4
@@ -61,6 +65,8 @@ class Samples:
     """(N, 3, SIDE, SIDE / 8) packed bits: person, object, other things, as far as they are seen."""
     touched: np.ndarray
     """(N, V / 8) packed bits: body vertices within 2.5 cm of the object."""
+    touching: np.ndarray
+    """(N, MOST_VERTS / 8) packed bits: the object's vertices within 2.5 cm of the body, in its mesh's order."""
     landmark_distance: np.ndarray
     """(N, 33) from landmark to object, metres."""
     part_distance: np.ndarray
@@ -82,6 +88,10 @@ class Samples:
     def contact(self, rows: IntArray | slice) -> BoolArray:
         """(n, V) touched vertices."""
         return np.unpackbits(self.touched[rows], axis=1)[:, : body_model().num_verts].astype(bool)
+
+    def object_contact(self, rows: IntArray | slice) -> BoolArray:
+        """(n, MOST_VERTS) touching vertices of each sample's object; the mesh's own come first, then zeros."""
+        return np.unpackbits(self.touching[rows], axis=1).astype(bool)
 
     def pictures(self, rows: IntArray | slice) -> BoolArray:
         """(n, 3, SIDE, SIDE) masks."""
@@ -160,18 +170,24 @@ def cell_of(interaction: str, category: str, azimuth: float) -> int:
 
 
 # -------------------------------------------------------------------------------------------------------------- drawing
-def draw_samples(split: Split, seed: int, scenes: int) -> Samples:
+def draw_samples(split: Split, seed: int, scenes: int, apart: bool = False) -> Samples:
     """Samples of so many scenes of a split; the same for the same seed.
 
     Test and validation scenes are of objects that are not trained on, seen once each from a direction in which their
     interaction is not trained on.
+
+    Args:
+        split: which objects and views.
+        seed: of everything that is drawn.
+        scenes: how many.
+        apart: nothing touches: the same poses, each with its thing moved away.
 
     Raises:
         InputError: an unknown split, or fewer than one scene.
     """
     if split not in SPLITS or scenes < 1:
         raise InputError(f"samples are of one of {', '.join(SPLITS)} and of at least one scene, got {split}, {scenes}")
-    rows = [seen.row for seen in draw_seen(split, seed, scenes)]
+    rows = [seen.row for seen in draw_seen(split, seed, scenes, apart)]
     return Samples(*(np.stack([row[f.name] for row in rows]) for f in fields(Samples)))
 
 
@@ -187,11 +203,14 @@ class Seen:
     """The sample's fields."""
 
 
-def draw_seen(split: Split, seed: int, scenes: int) -> Iterator[Seen]:
+def draw_seen(split: Split, seed: int, scenes: int, apart: bool = False) -> Iterator[Seen]:
     """The samples of :func:`draw_samples` one by one, with their scenes."""
-    rng = np.random.default_rng([VERSION, SPLITS.index(split), seed])
+    rng = np.random.default_rng([VERSION, SPLITS.index(split), seed, *([1] if apart else [])])
     for _ in range(scenes):
-        yield from _seen(draw_scene(split, rng), split, rng)
+        scene = draw_scene(split, rng)
+        found = moved_apart(scene, rng) if apart else scene
+        if found is not None:
+            yield from _seen(found, split, rng)
 
 
 def draw_scene(split: Split, rng: np.random.Generator) -> QuickScene:
@@ -309,6 +328,7 @@ def _row(
         "hidden": behind | outside,
         "masks": np.packbits(masks, axis=2),
         "touched": np.packbits(thing.touched),
+        "touching": np.packbits(np.pad(thing.touching, (0, MOST_VERTS - len(thing.touching)))),
         "landmark_distance": thing.landmark_distance.astype(np.float32),
         "part_distance": np.array([thing.distance[ids].min() for ids in _part_verts()], dtype=np.float32),
         "category": np.int64(category_names().index(category)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -10,15 +11,16 @@ import torch
 from torch import Tensor
 
 from hoirecon.arrays import BoolArray, IntArray
+from hoirecon.contact.modeling.contact_tokens import Role
 from hoirecon.contact.modeling.evidence_tower import EvidenceConfig
 from hoirecon.contact.prompting.conversation import prefix_ids, question_ids
 from hoirecon.contact.prompting.templates import question
 from hoirecon.contact.prompting.tokenizer import IMAGE_ID, ContactTokenizer
-from hoirecon.contact.training.closedworld_data import Samples, category_names
+from hoirecon.contact.training.closedworld_data import Samples, category_names, object_ids
 from hoirecon.contact.training.front_end import MIRRORED, FrontEnd, mirror, spoilt
 from hoirecon.contact.training.quick_scenes import BAND_M
-from hoirecon.contact.training.quick_step import Batch
-from hoirecon.contact.training.tiny import answer_text, touched_groups
+from hoirecon.contact.training.quick_step import Batch, BodyViews, Things
+from hoirecon.contact.training.tiny import ANSWER_THING, NO_CONTACT, TOKEN_TYPE, answer_text, touched_groups
 from hoirecon.data.body.skeleton import mirror_name
 from hoirecon.data.closedworld.posing import body_model
 
@@ -30,13 +32,19 @@ ANY_THING = "object"
 class LessonConfig:
     """What is taught how often."""
 
-    batch: int = 24
-    """Questions in a step."""
+    batch: int = 32
+    """Questions on the body in a step."""
+    things: int = 8
+    """Questions on objects in a step, on as many of the same pictures; 0 teaches the body only."""
+    things_from: int = 2200
+    """Step from which they are asked: what a picture shows is learned first, and each costs as much as two others."""
     true_words: float = 0.5
     """Share of answers whose true body parts are learned; the others have those of another sample before the contact
     token, and only what follows is learned, so that a wrong word need not make a wrong mask."""
     unnamed: float = 0.1
     """Share of questions in which the thing is called an object."""
+    share: float = 1.0
+    """Share of the training samples that is used, the first of them; for curves over the amount of data."""
     front_end: FrontEnd = field(default_factory=FrontEnd)
     """How evidence is spoilt."""
 
@@ -50,12 +58,15 @@ class Lessons:
         vision: the network's tower.
         config: what is taught how often.
         seed: of everything that is drawn.
+        views: views of the mesh with a library id, for questions on objects; None asks none.
     """
 
     def __init__(
-        self, samples: Samples, tokenizer: ContactTokenizer, vision: EvidenceConfig, config: LessonConfig, seed: int
-    ) -> None:
-        self.samples, self.tokenizer, self.vision, self.config, self.seed = samples, tokenizer, vision, config, seed
+        self, samples: Samples, tokenizer: ContactTokenizer, vision: EvidenceConfig, config: LessonConfig, seed: int,
+        views: Callable[[str], BodyViews] | None = None,
+    ) -> None:  # fmt: skip
+        self.samples = samples.take(slice(0, max(int(config.share * len(samples)), 1)))
+        self.tokenizer, self.vision, self.config, self.seed, self.views = tokenizer, vision, config, seed, views
         self._order: tuple[int, IntArray] = (-1, np.zeros(0, dtype=np.int64))
 
     @cached_property
@@ -64,10 +75,11 @@ class Lessons:
         ids = prefix_ids(self.tokenizer)
         return ids[: ids.index(IMAGE_ID)]
 
-    def asked(self, name: str) -> list[int]:
+    def asked(self, name: str, role: Role = "human") -> list[int]:
         """Ids between the picture and the answer."""
         ids = prefix_ids(self.tokenizer)
-        return [*ids[ids.index(IMAGE_ID) + 1 :], *question_ids(self.tokenizer, question("human", "parts", name))]
+        text = question(role, "parts" if role == "human" else "simple", name)
+        return [*ids[ids.index(IMAGE_ID) + 1 :], *question_ids(self.tokenizer, text)]
 
     def rows(self, step: int) -> IntArray:
         """Which samples a step takes: all once in random order, then all again."""
@@ -84,6 +96,9 @@ class Lessons:
         rng, rows = np.random.default_rng([self.seed, 2, step]), self.rows(step)
         flip = rng.random(len(rows)) < 0.5
         evidence = spoilt(self.samples, rows, rng, self.config.front_end)
+        things = self._things(step, rows, rng)
+        if things is not None:
+            flip[things.rows.numpy()] = False  # a mirrored mesh is none of the library's
         contact = self.samples.contact(rows)
         contact[flip] = contact[flip][:, mirror_verts()]
         groups = touched_groups(contact)
@@ -91,7 +106,7 @@ class Lessons:
         parts[flip] = parts[flip][:, _mirror_parts()]
         distance = self.samples.landmark_distance[rows].copy()
         distance[flip] = distance[flip][:, MIRRORED]
-        answers, learned = self._answers(groups, rng)
+        answers, learned = self._answers(groups, contact.any(1), rng)
         return Batch(
             mirror(evidence, torch.as_tensor(flip), self.vision),
             [self._question(row, rng) for row in rows],
@@ -100,29 +115,56 @@ class Lessons:
             torch.as_tensor(contact, dtype=torch.float32),
             torch.as_tensor(distance),
             torch.as_tensor(parts, dtype=torch.float32),
+            things,
         )
 
-    def _question(self, row: int, rng: np.random.Generator) -> list[int]:
+    def _question(self, row: int, rng: np.random.Generator, role: Role = "human") -> list[int]:
         name = category_names()[self.samples.category[row]]
-        return self.asked_once(ANY_THING if rng.random() < self.config.unnamed else name)
+        return self.asked_once(ANY_THING if rng.random() < self.config.unnamed else name, role)
 
-    def asked_once(self, name: str) -> list[int]:
+    def asked_once(self, name: str, role: Role = "human") -> list[int]:
         """As :meth:`asked`, made once for each name."""
-        made: dict[str, list[int]] = self.__dict__.setdefault("_asked", {})
-        if name not in made:
-            made[name] = self.asked(name)
-        return made[name]
+        made: dict[tuple[str, str], list[int]] = self.__dict__.setdefault("_asked", {})
+        if (name, role) not in made:
+            made[name, role] = self.asked(name, role)
+        return made[name, role]
 
-    def _answers(self, groups: BoolArray, rng: np.random.Generator) -> tuple[list[list[int]], list[int]]:
+    def _things(self, step: int, rows: IntArray, rng: np.random.Generator) -> Things | None:
+        """Questions on the objects of the first samples in which something touches."""
+        if self.views is None or not self.config.things or step < self.config.things_from:
+            return None
+        contact = self.samples.object_contact(rows)
+        chosen = np.flatnonzero(contact.any(1))[: self.config.things]
+        if not len(chosen):
+            return None
+        views = [self.views(object_ids()[self.samples.instance[row]]) for row in rows[chosen]]
+        answer = self._answer(ANSWER_THING.format(token=self._token("object")))
+        return Things(
+            torch.as_tensor(chosen),
+            [self._question(row, rng, "object") for row in rows[chosen]],
+            [answer] * len(chosen),
+            views,
+            [torch.as_tensor(contact[i, : v.seen.shape[1]], dtype=torch.float32)
+             for i, v in zip(chosen, views, strict=True)],
+        )  # fmt: skip
+
+    def _token(self, role: Role) -> str:
+        return self.tokenizer.contact_tokens(TOKEN_TYPE).word_of(role)
+
+    def _answer(self, text: str) -> list[int]:
+        return [*self.tokenizer.encode(text, bos=False), self.tokenizer.eos_id]
+
+    def _answers(
+        self, groups: BoolArray, touches: BoolArray, rng: np.random.Generator
+    ) -> tuple[list[list[int]], list[int]]:
         """Ids of the answers, and from where each is learned."""
-        token = self.tokenizer.contact_tokens("Gen-Hu-Obj").word_of("human")
+        token = self._token("human")
         contact_id = self.tokenizer.id_of(token)
         others = groups[rng.permutation(len(groups))]
         answers, learned = [], []
-        for own, other in zip(groups, others, strict=True):
-            true = rng.random() < self.config.true_words
-            ids = [*self.tokenizer.encode(answer_text(own if true else other, token), bos=False)]
-            ids.append(self.tokenizer.eos_id)
+        for own, other, any_contact in zip(groups, others, touches, strict=True):
+            true = rng.random() < self.config.true_words or not any_contact
+            ids = self._answer(answer_text(own if true else other, token) if any_contact else NO_CONTACT)
             answers.append(ids)
             learned.append(0 if true else ids.index(contact_id))
         return answers, learned

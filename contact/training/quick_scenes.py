@@ -42,6 +42,10 @@ CURL_STEPS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 """Bends per finger joint that a closing hand goes through, radians."""
 EVERY = 6
 """Every so many vertices of a finger are watched while it closes."""
+APART_M = (0.12, 0.8)
+"""How far a thing is moved that is not to be touched, metres."""
+CLEAR_M = 0.06
+"""And how far from the body it is then at least, metres."""
 SECOND = 0.35
 """Share of scenes in which a free hand holds a second thing."""
 _POLES = np.array([[0.6, -0.8, -0.3], [1.0, -0.2, -0.1], [0.4, -0.3, -1.0], [0.9, 0.5, 0.1]])
@@ -361,3 +365,25 @@ def landmarks_of(verts: FloatArray) -> FloatArray:
     """(33, 3) BlazePose's landmarks of a body's vertices (V, 3)."""
     known = body_landmarks(body_model(), "blazepose33")
     return np.asarray(np.einsum("lk,lkc->lc", known.w, verts[known.idx]))
+
+
+# ----------------------------------------------------------------------------------------------------- nothing touches
+def moved_apart(scene: QuickScene, rng: np.random.Generator, tries: int = 10) -> QuickScene | None:
+    """The scene's person with its first thing moved away until nothing touches, or None if that fails.
+
+    The pose stays that of somebody who holds it or sits on it, so that only the place of the thing tells.
+    """
+    thing = scene.objects[0]
+    for _ in range(tries):
+        way = _unit(rng.standard_normal(3)) * rng.uniform(*APART_M)
+        mesh = Mesh(thing.verts + way, thing.faces, thing.object_id)
+        solid = Solid(mesh)
+        distance = near_distance(solid, scene.verts, FAR_M)
+        if distance.min() < CLEAR_M:
+            continue
+        nothing = np.zeros_like(thing.touched), np.zeros_like(thing.touching)
+        there = np.abs(solid.signed_distance(scene.landmarks))
+        moved = QuickObject(thing.object_id, mesh.verts, mesh.faces, *nothing, np.clip(distance, 0, 1), there,
+                            thing.interaction)  # fmt: skip
+        return QuickScene(scene.figure, scene.verts, scene.landmarks, (moved,))
+    return None

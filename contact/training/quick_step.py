@@ -42,7 +42,7 @@ class BodyViews:
 
     @classmethod
     def of(cls, gallery: Gallery, body: Subject) -> BodyViews:
-        """From the estimator's own gallery, so that training and use see the same."""
+        """From the estimator's own gallery, so that training and use see the same; a body or an object."""
         maps, cameras = gallery.rendered(body).maps, gallery.cameras(body)
         assert isinstance(maps, PixelMaps)
         assert cameras is not None
@@ -94,6 +94,22 @@ def lift_points(logits: Tensor, views: BodyViews, verts: Tensor | None = None) -
 
 
 @dataclass(frozen=True, eq=False)
+class Things:
+    """Questions with answers on the objects of some of a batch's pictures."""
+
+    rows: Tensor
+    """(K,) whose pictures."""
+    questions: Sequence[Sequence[int]]
+    """Ids after the picture, up to the answer."""
+    answers: Sequence[Sequence[int]]
+    """Ids of the answers, one contact token in each."""
+    views: Sequence[BodyViews]
+    """Each object's own."""
+    contact: Sequence[Tensor]
+    """(No,) each, 1 where a vertex of its mesh is touched."""
+
+
+@dataclass(frozen=True, eq=False)
 class Batch:
     """Questions with answers on the body."""
 
@@ -102,7 +118,7 @@ class Batch:
     questions: Sequence[Sequence[int]]
     """Ids after the picture, up to the answer."""
     answers: Sequence[Sequence[int]]
-    """Ids of the answer, its end included, one contact token in it."""
+    """Ids of the answer, its end included; at most one contact token in it."""
     learned_from: Sequence[int]
     """Place in each answer from which its words are learned (what stands before was made up)."""
     contact: Tensor
@@ -111,6 +127,8 @@ class Batch:
     """(B, L) metres from each landmark to the object."""
     part_touched: Tensor
     """(B, P) 1 where a part of the body is touched anywhere."""
+    things: Things | None = None
+    """Questions on objects, if any are asked in this step."""
 
 
 class SideTasks(nn.Module):
@@ -129,13 +147,16 @@ class QuickWeights:
 
     words: float = 0.5
     vertices: float = 2.0
-    dice: float = 1.0
+    dice: float = 1.5
     distance: float = 0.3
     parts: float = 0.3
+    objects: float = 0.4
+    """Of mask losses on objects, relative to the same on the body."""
     area_share: float = 0.5
     """How much of a vertex's weight is by the area round it; the rest is the same for all."""
-    vertices_drawn: int = 2000
-    """Vertices that a step looks at."""
+    balance: float = 0.5
+    """How far small contacts count as much as large ones in the cross-entropy: 0 leaves every vertex alike, so that
+    the dense hands outweigh seat and feet; 1 gives the touched vertices of every sample the same weight together."""
 
 
 class _SharedBefore:
@@ -183,7 +204,6 @@ def quick_step(
     batch: Batch,
     area: Tensor,
     weights: QuickWeights,
-    generator: torch.Generator,
 ) -> dict[str, Tensor]:
     """Losses of a batch by name, weighted; add them up and call ``backward``.
 
@@ -195,52 +215,109 @@ def quick_step(
         batch: the questions.
         area: (N,) share of the body's surface that each vertex stands for; sums to 1.
         weights: of the losses.
-        generator: draws the vertices.
     """
-    vlm = network.vlm
+    vlm, things = network.vlm, batch.things
     seen = vlm.image_features(batch.evidence)
     pictures = vlm.projector(seen.to(vlm.projector.weight))
-    texts = [[*q, *a] for q, a in zip(batch.questions, batch.answers, strict=True)]
-    states = read_all(vlm, before, pictures, texts)
+    questions, answers, learned = list(batch.questions), list(batch.answers), list(batch.learned_from)
+    shown = pictures
+    if things is not None:
+        questions, answers = [*questions, *things.questions], [*answers, *things.answers]
+        learned, shown = [*learned, *[0] * len(things.rows)], torch.cat([pictures, pictures[things.rows]])
+    texts = [[*q, *a] for q, a in zip(questions, answers, strict=True)]
+    states = read_all(vlm, before, shown, texts)
     text_states = states[:, pictures.shape[1] - 1 :]  # state i is the one that predicts the text's token i
-    spoken, said = _spoken(batch, text_states)
-    contact_states, tokens = _contact_states(network, batch, text_states)
-    prompts = network.contact_prompts(contact_states, tokens, views.cameras)
-    encoder, side_px = network.mv_loc.image_encoder, network.config.sam.img_size
-    features = encoder(prepare_images(views.pictures, side_px, prompts.dtype))
-    logits = network.mv_loc.localize_many(prompts, features, "human")
-    share = weights.area_share * area + (1 - weights.area_share) / len(area)
-    drawn = torch.multinomial(share, min(weights.vertices_drawn, len(area)), generator=generator)
-    probability, at = lift_points(logits, views, drawn)
-    bce, dice = vertex_losses(probability, at, views.seen[:, drawn], batch.contact[:, drawn])
-    landmarks = batch.landmark_distance.shape[1]
+    spoken, said = _spoken(questions, answers, learned, text_states)
+    contact_states, tokens = _contact_states(network, questions, answers, text_states)
+    count, landmarks = len(batch.questions), batch.landmark_distance.shape[1]
     guess = side.distance(seen[:, :landmarks])[..., 0]
     true = torch.log(batch.landmark_distance + NEAR_M)
-    return {
+    found = {
         "words": weights.words * token_loss(vlm.logits(spoken), said),
-        "vertices": weights.vertices * bce,
-        "dice": weights.dice * dice,
         "distance": weights.distance * functional.smooth_l1_loss(guess, true, beta=0.3),
         "parts": weights.parts
-        * functional.binary_cross_entropy_with_logits(side.parts(contact_states), batch.part_touched),
+        * functional.binary_cross_entropy_with_logits(side.parts(contact_states[:count]), batch.part_touched),
+        **_body_losses(network, views, contact_states[:count], tokens[:count], batch.contact, area, weights),
     }
+    if things is not None:
+        found |= _thing_losses(network, things, contact_states[count:], tokens[count:], weights)
+    return found
 
 
-def vertex_losses(probability: Tensor, logits: Tensor, seen: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy in every view that shows a vertex, and dice of what is lifted, both means over the batch."""
-    views = seen.expand_as(logits)
+def _body_losses(
+    network: InteractVLMNetwork, views: BodyViews, states: Tensor, tokens: Sequence[int | None], contact: Tensor,
+    area: Tensor, weights: QuickWeights,
+) -> dict[str, Tensor]:  # fmt: skip
+    """Masks on the body of those answers that hold a contact token."""
+    rows = [i for i, token in enumerate(tokens) if token is not None]
+    prompts = network.contact_prompts(states[rows], [t for t in tokens if t is not None], views.cameras)
+    features = _encoded(network, views.pictures, prompts)
+    logits = network.mv_loc.localize_many(prompts, features, "human")
+    probability, at = lift_points(logits, views)
+    share = weights.area_share * area + (1 - weights.area_share) / len(area)
+    bce, dice = vertex_losses(probability, at, views.seen, contact[rows], share, weights.balance)
+    return {"vertices": weights.vertices * bce, "dice": weights.dice * dice}
+
+
+def _thing_losses(
+    network: InteractVLMNetwork, things: Things, states: Tensor, tokens: Sequence[int | None], weights: QuickWeights
+) -> dict[str, Tensor]:
+    """Masks on objects, each on views of its own."""
+    prompts = network.contact_prompts(states, [t for t in tokens if t is not None], things.views[0].cameras)
+    count, views = prompts.shape[:2]
+    features = _encoded(network, torch.cat([v.pictures for v in things.views]), prompts)
+    logits = network.mv_loc.localize_many(prompts, features.reshape(count, views, *features.shape[1:]), "object")
+    losses = []
+    for one, own, contact in zip(logits, things.views, things.contact, strict=True):
+        probability, at = lift_points(one[None], own)
+        bce, dice = vertex_losses(probability, at, own.seen, contact[None], None, weights.balance)
+        losses.append(weights.vertices * bce + weights.dice * dice)
+    return {"objects": weights.objects * torch.stack(losses).mean()}
+
+
+def _encoded(network: InteractVLMNetwork, pictures: Tensor, like: Tensor) -> Tensor:
+    features: Tensor = network.mv_loc.image_encoder(prepare_images(pictures, network.config.sam.img_size, like.dtype))
+    return features
+
+
+EMPTY = 3e-4
+"""Added to both sides of dice, a share of all vertices."""
+USUAL_SHARE, MOST_BOOST = 0.1, 6.0
+"""Share of all weight that touched vertices have in the middle, and how much more a small contact may count at most."""
+
+
+def vertex_losses(
+    probability: Tensor, logits: Tensor, seen: Tensor, truth: Tensor, share: Tensor | None = None, balance: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy in every view that shows a vertex, and dice of what is lifted, both means over the batch.
+
+    Args:
+        probability: (B, N) of :func:`lift_points`.
+        logits: (B, V, N) of the same.
+        seen: (V, N) 1 where a view shows the vertex.
+        truth: (B, N).
+        share: (N,) weight of each vertex in the cross-entropy, sums to 1; None is the same for all. Dice is the mean
+            of dice by these weights and of dice that counts all vertices alike, as F1 does.
+        balance: see :class:`QuickWeights`.
+    """
+    even = torch.full_like(truth[0], 1 / truth.shape[1])
+    share = even if share is None else share
+    size = (truth * share).sum(1, keepdim=True).clamp(min=1e-4)
+    boost = (USUAL_SHARE / size).pow(balance).clamp(1 / MOST_BOOST, MOST_BOOST)
+    weight = (share * (1 + truth * (boost - 1)))[:, None] * seen
     each = functional.binary_cross_entropy_with_logits(logits, truth[:, None].expand_as(logits), reduction="none")
-    bce = (each * views).sum() / views.sum().clamp(min=1)
-    anywhere = (seen.amax(0) > 0).to(truth)
-    p, t = probability * anywhere, truth * anywhere
-    dice = 1 - (2 * (p * t).sum(1) + 1) / (p.sum(1) + t.sum(1) + 1)
+    bce = (each * weight).sum() / (share * seen).sum().clamp(min=1e-6) / len(truth)
+    p, t = probability, truth * (seen.amax(0) > 0)
+    dice = torch.stack([1 - (2 * (p * t) @ w + EMPTY) / (p @ w + t @ w + EMPTY) for w in (even, share)])
     return bce, dice.mean()
 
 
-def _spoken(batch: Batch, states: Tensor) -> tuple[Tensor, Tensor]:
+def _spoken(
+    questions: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], learned: Sequence[int], states: Tensor
+) -> tuple[Tensor, Tensor]:
     """States that predict the learned words of all answers, and those words."""
     rows, places, said = [], [], []
-    for i, (question, answer, start) in enumerate(zip(batch.questions, batch.answers, batch.learned_from, strict=True)):
+    for i, (question, answer, start) in enumerate(zip(questions, answers, learned, strict=True)):
         for k in range(start, len(answer)):
             rows.append(i)
             places.append(len(question) + k)
@@ -248,14 +325,17 @@ def _spoken(batch: Batch, states: Tensor) -> tuple[Tensor, Tensor]:
     return states[rows, places], torch.tensor(said, device=states.device)
 
 
-def _contact_states(network: InteractVLMNetwork, batch: Batch, states: Tensor) -> tuple[Tensor, list[int]]:
-    """(B, H) the state that predicts each answer's contact token, and the tokens."""
+def _contact_states(
+    network: InteractVLMNetwork, questions: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], states: Tensor
+) -> tuple[Tensor, list[int | None]]:
+    """(B, H) the state that predicts each answer's contact token, and the tokens; for an answer without one the state
+    that predicts its end, and None."""
     known = network.config.tokens.ids
-    places, tokens = [], []
-    for question, answer in zip(batch.questions, batch.answers, strict=True):
+    places, tokens = list[int](), list[int | None]()
+    for question, answer in zip(questions, answers, strict=True):
         found = [k for k, token in enumerate(answer) if token in known]
-        if len(found) != 1:
-            raise InputError(f"an answer holds {len(found)} contact tokens, expected one: {list(answer)}")
-        places.append(len(question) + found[0])
-        tokens.append(answer[found[0]])
+        if len(found) > 1:
+            raise InputError(f"an answer holds {len(found)} contact tokens, expected at most one: {list(answer)}")
+        places.append(len(question) + (found[0] if found else len(answer) - 1))
+        tokens.append(answer[found[0]] if found else None)
     return states[range(len(places)), places], tokens

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hoirecon.arrays import BoolArray, IntArray
-from hoirecon.contact.modeling.config import LanguageConfig, NetworkConfig
+from hoirecon.contact.modeling.config import CameraEncoder, LanguageConfig, NetworkConfig
 from hoirecon.contact.modeling.contact_tokens import ContactTokens, words_to_add
 from hoirecon.contact.modeling.evidence_tower import EvidenceConfig
 from hoirecon.contact.prompting.conversation import SYSTEM
@@ -34,6 +34,10 @@ NAME = "tiny-closedworld"
 TOKEN_TYPE = "Gen-Hu-Obj"
 ANSWER = "The contacting body parts are {body_parts}, and the contact region is {token}."
 """The first answer of the paper's templates."""
+ANSWER_THING = "It is {token}."
+"""The same for questions on the object."""
+NO_CONTACT = "No body parts are in contact."
+"""What is said where nothing touches; it holds no contact token. Our own words, the paper has no such answer."""
 NAMED_SHARE = 0.1
 """A part is named if so much of it is touched, as in the paper."""
 GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -77,6 +81,14 @@ class TinySize:
     """Layers of the mask network's image encoder."""
     view_side: int = 512
     """Side of the views that are lifted from, pixels."""
+    patch: int = 16
+    """Side of a patch of the evidence's masks, pixels; landmarks are told the fine detail."""
+    detail: bool = True
+    """Whether landmarks are told what lies round them and half-way to the next (:class:`EvidenceConfig`)."""
+    camera_encoder: CameraEncoder = "vi_v1"
+    """FeatLift; ``none`` leaves it out."""
+    objects: bool = True
+    """Whether contact on objects is learned too."""
 
 
 def tiny_config(vocab_size: int, tokens: ContactTokens, size: TinySize | None = None) -> NetworkConfig:
@@ -85,7 +97,7 @@ def tiny_config(vocab_size: int, tokens: ContactTokens, size: TinySize | None = 
     return NetworkConfig(
         language=LanguageConfig(vocab_size, s.hidden, 3 * s.hidden, s.layers, s.heads, s.heads,
                                 max_position_embeddings=512),
-        vision=EvidenceConfig(s.hidden, 3 * s.hidden, s.tower_layers, s.heads),
+        vision=EvidenceConfig(s.hidden, 3 * s.hidden, s.tower_layers, s.heads, patch_size=s.patch, detail=s.detail),
         sam=SamConfig(img_size=96, patch_size=8, embed_dim=s.prompt, depth=s.sam_layers, num_heads=4, window_size=0,
                       global_attn_indexes=(), mlp_ratio=2.0, out_chans=s.prompt, decoder_heads=4,
                       decoder_mlp_dim=2 * s.prompt, iou_head_hidden_dim=s.prompt // 2),
@@ -95,7 +107,9 @@ def tiny_config(vocab_size: int, tokens: ContactTokens, size: TinySize | None = 
         splitter_hidden=s.prompt,
         view_side=s.view_side,
         human_weight=3.0,
-        object_weight=0.0,
+        object_weight=1.0 if s.objects else 0.0,
+        object_views="4MV-Z_HM_BM",
+        camera_encoder=s.camera_encoder,
     )  # fmt: skip
 
 
@@ -103,7 +117,7 @@ def tiny_config(vocab_size: int, tokens: ContactTokens, size: TinySize | None = 
 def vocabulary_words(names: Iterable[str]) -> tuple[str, ...]:
     """Every word that questions about these things and their answers are made of."""
     texts = [SYSTEM, "USER: ASSISTANT:", question("human", "parts", "object"), question("object", "simple", "object")]
-    texts += [ANSWER.format(body_parts=", ".join(GROUPS), token=""), "It is .", *names]
+    texts += [ANSWER.format(body_parts=", ".join(GROUPS), token=""), ANSWER_THING.format(token=""), NO_CONTACT, *names]
     words = re.findall(r"[\w']+|[^\w\s]", " ".join(texts))
     return tuple(dict.fromkeys(words))
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -19,13 +21,14 @@ from hoirecon.contact.modeling.evidence_tower import EvidenceConfig
 from hoirecon.contact.modeling.network import InteractVLMNetwork
 from hoirecon.contact.prompting.tokenizer import ContactTokenizer
 from hoirecon.contact.rendering.zbuffer import ZBufferRenderer
-from hoirecon.contact.training.closedworld_data import VERSION, Samples, Split, category_names, draw_samples
+from hoirecon.contact.training.closedworld_data import LAYOUT, VERSION, Samples, Split, category_names, draw_samples
 from hoirecon.contact.training.engine import Engine, EngineConfig
 from hoirecon.contact.training.lessons import LessonConfig, Lessons, vertex_area
 from hoirecon.contact.training.quick_step import BodyViews, QuickWeights, SideTasks, quick_step
 from hoirecon.contact.training.tiny import TOKEN_TYPE, TinySize, tiny_config, tiny_tokenizer
 from hoirecon.data.body import load_body
 from hoirecon.data.closedworld.posing import body_model
+from hoirecon.data.objects import load_object
 
 VAL_SEED, TEST_SEED = 0, 1000
 """Seeds of the scenes that choose thresholds, and of those that are reported."""
@@ -35,7 +38,7 @@ VAL_SEED, TEST_SEED = 0, 1000
 class TinyRun:
     """What a run is made of."""
 
-    shards: int = 9
+    shards: int = 24
     """Sets of training scenes, each from its own seed."""
     scenes: int = 800
     """Scenes in each; a scene gives about four samples."""
@@ -43,6 +46,10 @@ class TinyRun:
     """Scenes of validation; some give no sample."""
     test_scenes: int = 650
     """Scenes of the test."""
+    apart_scenes: int = 500
+    """Scenes of training in which nothing touches."""
+    apart_asked: int = 150
+    """The same of validation and of the test, each."""
     engine: EngineConfig = field(default_factory=EngineConfig)
     """How parameters are moved."""
     lessons: LessonConfig = field(default_factory=LessonConfig)
@@ -63,18 +70,30 @@ class Model:
     body: Subject
 
 
-def samples_of(split: Split, seed: int, scenes: int, folder: Path, tell: Callable[[str], None] = print) -> Samples:
-    """Samples of a seed, drawn once and kept in a folder."""
-    path = folder / f"{split}-{seed}-{scenes}-v{VERSION}.npz"
+def samples_of(
+    split: Split, seed: int, scenes: int, folder: Path, tell: Callable[[str], None] = print, apart: bool = False
+) -> Samples:
+    """Samples of a seed, drawn once and kept in a folder; ``apart`` are those in which nothing touches."""
+    path = folder / f"{split}-{seed}-{scenes}{'-apart' * apart}-v{VERSION}.{LAYOUT}.npz"
     if not path.is_file():
-        tell(f"drawing {scenes} {split} scenes of seed {seed}")
-        draw_samples(split, seed, scenes).save(path)
+        tell(f"drawing {scenes} {split} scenes of seed {seed}{', nothing touching' * apart}")
+        draw_samples(split, seed, scenes, apart).save(path)
     return Samples.load(path)
 
 
 def train_samples(run: TinyRun, folder: Path, tell: Callable[[str], None] = print) -> Samples:
-    """All training samples of a run."""
+    """All training samples of a run in which something touches."""
     return Samples.joined([samples_of("train", k, run.scenes, folder, tell) for k in range(run.shards)])
+
+
+def lesson_samples(run: TinyRun, folder: Path, tell: Callable[[str], None] = print) -> Samples:
+    """What is taught: those, and some in which nothing touches, among them."""
+    touching = train_samples(run, folder, tell)
+    if not run.apart_scenes:
+        return touching
+    apart = samples_of("train", 0, run.apart_scenes, folder, tell, apart=True)
+    joined = Samples.joined([touching, apart])
+    return joined.take(np.random.default_rng([run.engine.seed, 4]).permutation(len(joined)))
 
 
 def new_model(run: TinyRun) -> Model:
@@ -97,32 +116,45 @@ def engine_of(run: TinyRun, model: Model, train: Samples, folder: Path) -> Engin
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.engine.seed + 1)
         side = SideTasks(vision.hidden_size, config.language.hidden_size, len(body_model().parts.names))
-    lessons = Lessons(train, model.tokenizer, vision, run.lessons, run.engine.seed)
     views, area = BodyViews.of(model.gallery, model.body), vertex_area()
+    meshes = object_views(model) if run.size.objects else None
+    lessons = Lessons(train, model.tokenizer, vision, run.lessons, run.engine.seed, meshes)
     modules = nn.ModuleDict({"network": model.network, "side": side})
 
     def losses(step: int) -> dict[str, torch.Tensor]:
-        generator = torch.Generator().manual_seed(run.engine.seed * 1_000_003 + step)
-        batch = lessons.batch(step)
-        return quick_step(model.network, side, views, lessons.before, batch, area, run.weights, generator)
+        return quick_step(model.network, side, views, lessons.before, lessons.batch(step), area, run.weights)
 
     return Engine(modules, losses, run.engine, folder)
 
 
-def train(run: TinyRun, out: Path, cache: Path, until: int | None = None, tell: Callable[[str], None] = print) -> Model:
+def object_views(model: Model) -> Callable[[str], BodyViews]:
+    """Views of the library's meshes, each drawn when it is first asked for."""
+
+    @cache
+    def views(object_id: str) -> BodyViews:
+        found = BodyViews.of(model.gallery, model.gallery.object(load_object(object_id).mesh))
+        model.gallery.forget()
+        return found
+
+    return views
+
+
+def train(
+    run: TinyRun, out: Path, samples: Path, until: int | None = None, tell: Callable[[str], None] = print
+) -> Model:
     """Train, or go on training; the model is ready to be asked.
 
     Args:
         run: what it is made of.
         out: folder of checkpoints.
-        cache: folder of drawn samples.
+        samples: folder of drawn samples.
         until: stop after this step, to go on later; None trains to the end.
         tell: takes lines of progress.
     """
-    cache.mkdir(parents=True, exist_ok=True)
-    samples = train_samples(run, cache, tell)
+    samples.mkdir(parents=True, exist_ok=True)
+    taught = lesson_samples(run, samples, tell)
     model = new_model(run)
-    engine_of(run, model, samples, out).run(until, tell)
+    engine_of(run, model, taught, out).run(until, tell)
     model.network.eval()
     model.gallery.forget()
     return model
