@@ -89,8 +89,13 @@ from hoirecon.evaluation.metrics.reconstruction import share_inside as share_ins
 from hoirecon.evaluation.metrics.reconstruction import shared_volume as shared_volume
 from hoirecon.evaluation.metrics.reconstruction_measures import Reconstruction as Reconstruction
 from hoirecon.evaluation.metrics.reconstruction_presets import ReconstructionPreset as ReconstructionPreset
+from hoirecon.evaluation.metrics.region_presets import RegionPreset as RegionPreset
+from hoirecon.evaluation.metrics.regions import REGIONS as REGIONS
+from hoirecon.evaluation.metrics.regions import BodyRegions as BodyRegions
+from hoirecon.evaluation.metrics.regions import region_counts as region_counts
 from hoirecon.evaluation.metrics.sampling import sample_surface as sample_surface
 from hoirecon.evaluation.metrics.sampling import seed_of as seed_of
 from hoirecon.evaluation.metrics.sampling import surface_area as surface_area
 from hoirecon.evaluation.metrics.sampling import surface_distance as surface_distance
+from hoirecon.evaluation.metrics.score_presets import ScorePreset as ScorePreset
 from hoirecon.evaluation.metrics.scores import PresetScores as PresetScores

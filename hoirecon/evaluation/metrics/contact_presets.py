@@ -10,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 
 from hoirecon.arrays import FloatArray
-from hoirecon.errors import InputError
 from hoirecon.evaluation.metrics.aggregate import (
     Statistic,
     harmonic_of,
@@ -25,14 +24,12 @@ from hoirecon.evaluation.metrics.counts import (
     TruthRule,
     binarise,
     contact_counts,
-    same_size,
     soft_counts,
-    soft_map,
     truth_map,
 )
 from hoirecon.evaluation.metrics.geodesic import SurfaceDistances, fn_geodesic, fp_geodesic, geodesic_errors
 from hoirecon.evaluation.metrics.info import MetricInfo, get_metric
-from hoirecon.evaluation.metrics.preset_types import Kind, Labels, Pair
+from hoirecon.evaluation.metrics.preset_types import Kind, Labels, Pair, checked_pair
 from hoirecon.evaluation.metrics.scores import PresetScores
 
 Mean = Literal["per_sample", "per_pair", "batches"]
@@ -85,7 +82,7 @@ class ContactPreset:
     ) -> PresetScores:
         """Score contact maps; see :class:`~hoirecon.evaluation.metrics.preset_types.Preset`."""
         labels = Labels.of(len(pairs), ids, groups)
-        checked = [_checked(pair, name) for pair, name in zip(pairs, labels.ids, strict=True)]
+        checked = [checked_pair(pair, name) for pair, name in zip(pairs, labels.ids, strict=True)]
         rows, members = _rows(labels, self.unite)
         counts = Counts.joined([self._counts([checked[i] for i in each]) for each in members])
         failed = np.array([all(checked[i][0] is None for i in each) for each in members], np.float64)
@@ -147,18 +144,6 @@ class ContactPreset:
             del statistics["f1"]
             statistics = {"f1_of_means": harmonic_of(statistics["precision"], statistics["recall"]), **statistics}
         return statistics
-
-
-def _checked(pair: Pair, name: str) -> tuple[FloatArray | None, FloatArray]:
-    try:
-        truth = soft_map(pair[1], f"truth of sample {name}")
-        if pair[0] is None:
-            return None, truth
-        prediction = soft_map(pair[0], f"prediction of sample {name}")
-        same_size(prediction, truth)
-    except InputError as error:
-        raise InputError(f"sample {name}: {error}") from error
-    return prediction, truth
 
 
 def _rows(labels: Labels, unite: bool) -> tuple[tuple[str, ...], list[list[int]]]:
@@ -261,8 +246,11 @@ CONTACT_PRESETS: tuple[ContactPreset, ...] = (
         "lemon",
         "bstro",
         truth="equals_one",
-        geodesic=("geo_fp_m",),
-        notes=("The overall geodesic error is printed in metres, the one per object in centimetres.",),
+        geodesic=("geo_fp_m", "geo_fp_cm"),
+        notes=(
+            "The script prints the overall geodesic error in metres (geo_fp_m) and the one per object in centimetres "
+            "(geo_fp_cm, by category); tables of papers are in centimetres.",
+        ),
     ),
     ContactPreset(
         "interactvlm",

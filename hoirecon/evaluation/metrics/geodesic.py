@@ -17,6 +17,7 @@ from scipy.sparse.csgraph import dijkstra
 from hoirecon.arrays import BoolArray, FloatArray, IntArray, as_floats, as_ints
 from hoirecon.data.body.geodesic import Geodesic
 from hoirecon.errors import InputError
+from hoirecon.evaluation.metrics.regions import BodyRegions
 
 Paths = Literal["crossings", "edges"]
 """Along edges and straight across one of them, or along edges only."""
@@ -50,7 +51,7 @@ class SurfaceDistances(Protocol):
 class MeshDistances:
     """Shortest paths over a mesh's graph from all vertices of a set at once."""
 
-    def __init__(self, verts: Any, faces: Any, paths: Paths = "crossings") -> None:
+    def __init__(self, verts: Any, faces: Any, paths: Paths = "crossings", regions: BodyRegions | None = None) -> None:
         """Prepare a mesh; takes milliseconds.
 
         Args:
@@ -58,10 +59,12 @@ class MeshDistances:
             faces: (F, 3).
             paths: ``crossings`` also cuts straight across one edge between two triangles, which is nearer to the true
                 distance on the surface; ``edges`` overestimates more.
+            regions: which vertex belongs to which region of the body, where it is known: the preset ``regions`` asks.
 
         Raises:
             InputError: another kind of paths, or not a mesh.
         """
+        self.regions = regions
         if paths not in ("crossings", "edges"):
             raise InputError(f"unknown paths {paths!r}: use crossings or edges")
         points, corners = as_floats(verts, ("V", 3), "verts"), as_ints(faces, ("F", 3), "faces")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hoirecon.errors import InputError
+from hoirecon.evaluation.metrics.regions import REGIONS
 
 DECO = "Tripathi et al., DECO, ICCV 2023"
 BSTRO = "Huang et al., BSTRO/RICH, CVPR 2022"
@@ -69,6 +70,19 @@ _CD = (
     "mean distance of A's samples to B's nearest plus the same back: not squared, not halved; floor 1/sqrt(samples/m2)"
 )
 
+_WITHIN = "contact nearer than {} to the surface, both shapes measured alike: F1"
+
+
+def _of_regions() -> tuple[MetricInfo, ...]:
+    told = "{} among the region's vertices, over samples in which truth or prediction touches there"
+    each = [
+        _share(f"{score}_{region}", told.format(score), OURS)
+        for score in ("f1", "precision", "recall")
+        for region in REGIONS
+    ]
+    return _share("f1_regions", "mean over the touched regions of the F1 of each", OURS), *each
+
+
 METRICS: tuple[MetricInfo, ...] = (
     _share("precision", "tp / predicted", DECO),
     _share("recall", "tp / positive", DECO),
@@ -81,9 +95,16 @@ METRICS: tuple[MetricInfo, ...] = (
     _error("geo_cm", "cm", None, "mean of geo_fp_cm and geo_fn_cm; one set empty: the body's diameter", OURS),
     _error("geo_fp_only_cm", "cm", None, "mean distance of false positives alone to the nearest true vertex", OURS),
     _error("geo_p95_cm", "cm", None, "larger 95th percentile of the two directions", OURS),
+    *_of_regions(),
+    _share("average_precision", "sum over distinct scores of (R_k - R_k-1) P_k; only where something touches", OURS),
+    _share("f1_best", "greatest mean F1 of one threshold for all samples, chosen on their truth: an upper bound", OURS),
+    _error(
+        "ece", "", 1.0, "|mean score - share of contact| of ten bins of all vertices, by count", "Guo et al., ICML 2017"
+    ),
     _share("sim", "sum of min(p / sum p, g / sum g)", IAGNET),
     _share("auc", "area under the ROC curve, truth cut at 0.5; ties count half", IAGNET),
     _share("aiou", "mean over 20 thresholds 0..1 of the IoU, truth cut at 0.5; < 1 even for the truth", IAGNET, None),
+    _share("aiou_of_ceiling", "aIoU divided by that of the truth's own hard map", OURS),
     _error("mae", "", 1.0, "sum |p - g| / 2048, whatever the number of points", IAGNET),
     _error("cd_human_cm", "cm", 100.0, _CD, CHORE, None),
     _error("cd_object_cm", "cm", 100.0, _CD, CHORE, None),
@@ -101,10 +122,17 @@ METRICS: tuple[MetricInfo, ...] = (
     _share("fscore_both", "2 P R / (P + R) of shares of points nearer than 0.01", HDM),
     _error("collision", "", 1.0, "share of body vertices inside the object", "TeHOR, CVPR 2026", None),
     _error("penetration_cm", "cm", 100.0, "greatest depth of a body vertex below the object's surface", OURS, None),
+    _error("penetration_mean_cm", "cm", 100.0, "mean depth of the body's vertices inside; 0 without any", OURS, None),
+    _error("volume_cm3", "cm3", 100_000.0, "volume inside both, counted in cubes of 1 cm", OURS, None),
+    _share("f1_5mm", _WITHIN.format("5 mm"), OURS),
+    _share("f1_2cm", _WITHIN.format("2 cm"), OURS),
+    _share("f1_5cm", _WITHIN.format("5 cm"), OURS),
+    _share("success", "share with ADD-S below 5 cm and a rotation error below 15 degrees", OURS),
+    _share("adds_auc", "area under the share of samples with ADD-S below 0..10 cm", "Xiang et al., PoseCNN, RSS 2018"),
     _error("add_cm", "cm", 100.0, "mean distance of corresponding vertices", BOP),
     _error("adds_cm", "cm", 100.0, "mean distance of each true vertex to the nearest placed one", BOP),
     _error("mssd_cm", "cm", 100.0, "least over symmetries of the greatest distance of corresponding vertices", BOP),
-    _error("mspd_px", "px", None, "least over symmetries of the greatest distance of projected vertices", BOP),
+    _error("mspd_px", "px", 1000.0, "least over symmetries of the greatest distance of projected vertices", BOP),
     _error("rotation_deg", "deg", 180.0, "least angle over the object's symmetries", BOP),
     _error("translation_cm", "cm", 100.0, "distance of the object's origins", BOP),
     _error("scale", "", 1.0, "|scale / true scale - 1|", "Wen et al., Open3DHOI, CVPR 2025"),
@@ -119,6 +147,6 @@ METRICS: tuple[MetricInfo, ...] = (
         "v2v_object_mm", "mm", 1000.0, "mean distance of object vertices after a window's similarity", "RHOBIN 2024"
     ),
     _share("pck_auc", "area under the share of joints nearer than 0..200 mm", "Mehta et al., 3DV 2017"),
-    _share("iou", "intersection over union of masks", OURS),
+    _share("iou", "intersection over union of masks; in `reconstruction` of the two objects' whole silhouettes", OURS),
 )
 """Every metric, once."""

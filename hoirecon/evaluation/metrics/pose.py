@@ -75,13 +75,17 @@ def mssd(pose: ObjectPose, truth: ObjectPose, verts_obj: Any, symmetry: Symmetri
 def mspd(pose: ObjectPose, truth: ObjectPose, verts_obj: Any, camera: Camera, symmetry: Symmetries = None) -> float:
     """MSPD: least over symmetries of the greatest distance of projected vertices, pixels of this camera.
 
+    Infinite where the predicted object reaches behind the camera: it has no picture there, and is surely wrong.
+
     Raises:
-        InputError: vertices behind the camera have no picture.
+        InputError: the true object reaches behind the camera.
     """
     verts = _verts(verts_obj)
     turned = [truth.apply(verts @ M[:3, :3].T + M[:3, 3]) for M in _motions(pose, truth, symmetry)]
-    if pose.apply(verts)[:, 2].min() <= 0 or min(v[:, 2].min() for v in turned) <= 0:
-        raise InputError("MSPD needs the object in front of the camera (z > 0): check the frame of the poses")
+    if min(v[:, 2].min() for v in turned) <= 0:
+        raise InputError("MSPD needs the true object in front of the camera (z > 0): check the frame of the poses")
+    if pose.apply(verts)[:, 2].min() <= 0:
+        return float("inf")
     placed = camera.project(pose.apply(verts))
     return float(min(np.linalg.norm(placed - camera.project(other), axis=1).max() for other in turned))
 

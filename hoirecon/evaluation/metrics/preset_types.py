@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from hoirecon.arrays import FloatArray
 from hoirecon.errors import InputError
+from hoirecon.evaluation.metrics.counts import same_size, soft_map
 from hoirecon.evaluation.metrics.geodesic import SurfaceDistances
 from hoirecon.evaluation.metrics.info import MetricInfo
 from hoirecon.evaluation.metrics.scores import PresetScores
@@ -87,3 +89,20 @@ class Preset(Protocol):
             InputError: wrong sizes, NaN, values out of range; the message names the sample.
         """
         ...
+
+
+def checked_pair(pair: Pair, name: str) -> tuple[FloatArray | None, FloatArray]:
+    """A pair of maps of one sample: (V,) scores in [0, 1] or None of a failed one, and (V,) labels in [0, 1].
+
+    Raises:
+        InputError: NaN, values outside, different numbers of vertices; the message names the sample.
+    """
+    try:
+        truth = soft_map(pair[1], f"truth of sample {name}")
+        if pair[0] is None:
+            return None, truth
+        prediction = soft_map(pair[0], f"prediction of sample {name}")
+        same_size(prediction, truth)
+    except InputError as error:
+        raise InputError(f"sample {name}: {error}") from error
+    return prediction, truth

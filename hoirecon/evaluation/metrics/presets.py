@@ -17,8 +17,16 @@ from hoirecon.evaluation.metrics.affordance_presets import AFFORDANCE_PRESETS
 from hoirecon.evaluation.metrics.contact_presets import CONTACT_PRESETS
 from hoirecon.evaluation.metrics.preset_types import Preset
 from hoirecon.evaluation.metrics.reconstruction_presets import RECONSTRUCTION_PRESETS
+from hoirecon.evaluation.metrics.region_presets import REGION_PRESETS
+from hoirecon.evaluation.metrics.score_presets import SCORE_PRESETS
 
-PRESETS: tuple[Preset, ...] = (*CONTACT_PRESETS, *AFFORDANCE_PRESETS, *RECONSTRUCTION_PRESETS)
+PRESETS: tuple[Preset, ...] = (
+    *CONTACT_PRESETS,
+    *REGION_PRESETS,
+    *SCORE_PRESETS,
+    *AFFORDANCE_PRESETS,
+    *RECONSTRUCTION_PRESETS,
+)
 """Every preset, the honest default first."""
 
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from hoirecon.arrays import FloatArray, IntArray, as_floats, as_ints
 from hoirecon.camera import Camera
-from hoirecon.data.objects.signed_distance import inside_depth
 from hoirecon.errors import InputError
 from hoirecon.evaluation.metrics.alignment import Align, Similarity, pair_alignment
 from hoirecon.evaluation.metrics.body import mpjpe, pa_mpjpe, pck_auc, v2v, window_alignment
@@ -20,7 +19,9 @@ from hoirecon.evaluation.metrics.counts import contact_counts, vertex_areas
 from hoirecon.evaluation.metrics.fscore import fscore
 from hoirecon.evaluation.metrics.pose import (
     Symmetries,
+    add,
     add_s,
+    mspd,
     mssd,
     pose_recalls,
     rotation_error,
@@ -28,9 +29,17 @@ from hoirecon.evaluation.metrics.pose import (
     translation_error,
 )
 from hoirecon.evaluation.metrics.preset_types import Labels, Pair
-from hoirecon.evaluation.metrics.reconstruction import contact_distance, share_inside
+from hoirecon.evaluation.metrics.reconstruction import CONTACT_WITHIN_M, contact_distance, penetration, share_inside
+from hoirecon.evaluation.metrics.silhouettes import silhouette_iou
 from hoirecon.mesh import Mesh
 from hoirecon.pose import ObjectPose
+
+SUCCESS_M, SUCCESS_DEG = 0.05, 15.0
+"""An object is found if ADD-S and the rotation error lie below these."""
+MOST_PX = 1000.0
+"""What MSPD counts at most: an object behind the camera is infinitely far off, which no mean survives."""
+ADDS_AUC_M = 0.1
+"""The area under the curve of ADD-S runs from 0 to here (PoseCNN)."""
 
 
 @dataclass(frozen=True)
@@ -200,29 +209,59 @@ def _surface(prediction: Reconstruction, truth: Reconstruction, rules: Rules) ->
 
 def _contact(prediction: Reconstruction, truth: Reconstruction, rules: Rules) -> dict[str, float]:
     """Before alignment: contact is between the two predicted shapes."""
-    said = _touching(prediction, truth, rules)
-    true = _touching(truth, truth, rules) if truth.body_contact is None else np.asarray(truth.body_contact) == 1
-    counts = contact_counts(said, true)
-    scores = precision_recall_f1(counts, rules.contact_empty)
+    said = _reach(prediction, truth, rules) < rules.contact_within_m
+    if truth.body_contact is None:
+        return _contact_scores(said, _reach(truth, truth, rules) < rules.contact_within_m, rules)
+    return _contact_scores(said, np.asarray(truth.body_contact) == 1, rules)
+
+
+def _contact_at(prediction: Reconstruction, truth: Reconstruction, rules: Rules) -> dict[str, float]:
+    """As `contact`, and the F1 of contact that both shapes have at 5 mm, 2 cm and 5 cm, whatever the labels say."""
+    said, true = _reach(prediction, truth, rules), _reach(truth, truth, rules)
+    labels = true < rules.contact_within_m if truth.body_contact is None else np.asarray(truth.body_contact) == 1
+    row = _contact_scores(said < rules.contact_within_m, labels, rules)
+    for name, within in CONTACT_WITHIN_M.items():
+        counts = contact_counts(said < within, true < within)
+        row[f"f1_{name}"] = float(precision_recall_f1(counts, rules.contact_empty).f1[0])
+    return row
+
+
+def _contact_scores(said: Any, true: Any, rules: Rules) -> dict[str, float]:
+    scores = precision_recall_f1(contact_counts(said, true), rules.contact_empty)
     row = {name: float(getattr(scores, name)[0]) for name in ("precision", "recall", "f1")}
     return row | {"empty_prediction": float(not said.any()), "empty_truth": float(not true.any())}
 
 
-def _touching(one: Reconstruction, truth: Reconstruction, rules: Rules) -> Any:
+def _reach(one: Reconstruction, truth: Reconstruction, rules: Rules) -> FloatArray:
+    """(V,) distance of the body's vertices to its own object, metres."""
     faces = truth.object_faces if one.object_faces is None else one.object_faces
     if rules.contact_to == "surface" and faces is None:
         raise InputError("contact with a surface reads `object_faces`, but it is None")
-    distance = contact_distance(one.need("body_verts"), one.need("object_verts"), faces, rules.contact_to)
-    return distance < rules.contact_within_m
+    return contact_distance(one.need("body_verts"), one.need("object_verts"), faces, rules.contact_to)
 
 
 def _collision(prediction: Reconstruction, truth: Reconstruction, rules: Rules) -> dict[str, float]:
     return {"collision": share_inside(prediction.need("body_verts"), _object_mesh(prediction, truth))}
 
 
-def _depth(prediction: Reconstruction, truth: Reconstruction, rules: Rules) -> dict[str, float]:
-    depth = inside_depth(_object_mesh(prediction, truth), prediction.need("body_verts"))
-    return {"penetration_cm": 100 * float(depth.max())}
+def _penetration(prediction: Reconstruction, truth: Reconstruction, rules: Rules) -> dict[str, float]:
+    faces = truth.need("body_faces") if prediction.body_faces is None else prediction.body_faces
+    body = Mesh(prediction.need("body_verts"), faces, "predicted body")
+    found = penetration(body, _object_mesh(prediction, truth))
+    return {
+        "collision": found.share_inside,
+        "penetration_cm": 100 * found.max_m,
+        "penetration_mean_cm": 100 * found.mean_m,
+        "volume_cm3": 1e6 * found.volume_m3,
+    }
+
+
+def _silhouette(prediction: Reconstruction, truth: Reconstruction, rules: Rules) -> dict[str, float]:
+    """Of truths with a camera: overlap of the two objects' whole silhouettes, nothing hiding them."""
+    if truth.camera is None:
+        return {}
+    placed = Mesh(truth.need("object_verts"), truth.need("object_faces"), "true object")
+    return {"iou": silhouette_iou(_object_mesh(prediction, truth), placed, truth.camera)}
 
 
 def _object_mesh(one: Reconstruction, truth: Reconstruction) -> Mesh:
@@ -232,13 +271,20 @@ def _object_mesh(one: Reconstruction, truth: Reconstruction) -> Mesh:
 
 def _pose(prediction: Reconstruction, truth: Reconstruction, rules: Rules) -> dict[str, float]:
     pose, true, template = prediction.need("object_pose"), truth.need("object_pose"), truth.need("template")
-    return {
-        "adds_cm": 100 * add_s(pose, true, template),
+    nearest, turned = add_s(pose, true, template), rotation_error(pose, true, truth.symmetry)
+    row = {
+        "add_cm": 100 * add(pose, true, template),
+        "adds_cm": 100 * nearest,
+        "adds_auc": max(0.0, 1 - nearest / ADDS_AUC_M),
         "mssd_cm": 100 * mssd(pose, true, template, truth.symmetry),
-        "rotation_deg": rotation_error(pose, true, truth.symmetry),
+        "rotation_deg": turned,
         "translation_cm": 100 * translation_error(pose, true),
         "scale": abs(scale_ratio(pose, true) - 1),
+        "success": float(nearest < SUCCESS_M and turned < SUCCESS_DEG),
     }
+    if truth.camera is not None:
+        row["mspd_px"] = min(mspd(pose, true, template, truth.camera, truth.symmetry), MOST_PX)
+    return row
 
 
 def _recall(prediction: Reconstruction, truth: Reconstruction, rules: Rules) -> dict[str, float]:
@@ -289,8 +335,10 @@ MEASURES: dict[str, Callable[[Reconstruction, Reconstruction, Rules], dict[str, 
     "cd_both_cm": _chamfer_both,
     "surface_cm": _surface,
     "contact": _contact,
+    "contact_at": _contact_at,
     "collision": _collision,
-    "depth": _depth,
+    "penetration": _penetration,
+    "silhouette": _silhouette,
     "pose": _pose,
     "recall": _recall,
     "body": _body,
@@ -298,3 +346,5 @@ MEASURES: dict[str, Callable[[Reconstruction, Reconstruction, Rules], dict[str, 
     "fscore": _fscore,
 }
 """By name; each gives metrics of one pair."""
+NEEDS_CAMERA = ("mspd_px", "iou")
+"""Metrics that samples have whose truth has a camera; others have none, failed or not."""

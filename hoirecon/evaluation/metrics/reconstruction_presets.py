@@ -18,6 +18,8 @@ from hoirecon.evaluation.metrics.info import MetricInfo, get_metric
 from hoirecon.evaluation.metrics.preset_types import Kind, Labels, Pair
 from hoirecon.evaluation.metrics.reconstruction_measures import (
     MEASURES,
+    NEEDS_CAMERA,
+    Reconstruction,
     Rules,
     alignments,
 )
@@ -54,6 +56,8 @@ class ReconstructionPreset:
     """Rule for empty sets of contact."""
     missing: Missing = "worst"
     """What failed samples do."""
+    capped: bool = False
+    """Whether an error counts at most what a failed sample counts. The field's scripts have no such limit."""
     kind: Kind = "reconstruction"
     notes: tuple[str, ...] = ()
 
@@ -88,7 +92,7 @@ class ReconstructionPreset:
         per_sample = {m: np.array([row.get(m, np.nan) for row in rows]) for m in names}
         flags = {"failed": np.array([float(p[0] is None) for p in pairs])}
         for flag in ("empty_prediction", "empty_truth"):
-            if "contact" in self.measures:
+            if {"contact", "contact_at"} & set(self.measures):
                 flags[flag] = np.array([row.get(flag, 0.0) for row in rows])
         statistics = self._statistics(per_sample, flags["failed"])
         return PresetScores(self.name, labels.ids, per_sample, statistics, flags, self.notes)
@@ -101,7 +105,7 @@ class ReconstructionPreset:
     def _one(self, pair: Pair, move: Similarity | None, name: str) -> dict[str, float]:
         prediction, truth = pair
         if prediction is None or move is None:
-            return {} if self.missing == "gate" else self._worst()
+            return {} if self.missing == "gate" else self._worst(truth)
         rules = Rules(name, move, self.samples, self.contact_within_m, self.contact_to, self.contact_empty)
         row: dict[str, float] = {}
         for measure in self.measures:
@@ -109,13 +113,14 @@ class ReconstructionPreset:
                 row |= MEASURES[measure](prediction, truth, rules)
             except InputError as error:
                 raise InputError(f"sample {name}, {measure}: {error}") from error
-        return row
+        return {m: _limited(m, value) for m, value in row.items()} if self.capped else row
 
-    def _worst(self) -> dict[str, float]:
+    def _worst(self, truth: Reconstruction) -> dict[str, float]:
         values = {}
         for metric in self._values():
             worst = get_metric(metric).worst
-            values[metric] = np.nan if worst is None else worst
+            if truth.camera is not None or metric not in NEEDS_CAMERA:
+                values[metric] = np.nan if worst is None else worst
         return values
 
     def _statistics(self, per_sample: dict[str, FloatArray], failed: FloatArray) -> dict[str, Statistic]:
@@ -128,23 +133,39 @@ class ReconstructionPreset:
         return {m: statistics[m] for m in self.reports if m in statistics}
 
 
+def _limited(metric: str, value: float) -> float:
+    """An error, at most what a failed sample counts; flags and shares as they are."""
+    if metric.startswith("empty_"):
+        return value
+    info = get_metric(metric)
+    return value if info.higher_is_better or info.worst is None else min(value, info.worst)
+
+
 _CM = ("cd_human_cm", "cd_object_cm")
 _ALIGN_NOTE = "Vertices weigh alike in the alignment: 6,890 of the body outvote a coarse object."
 
 RECONSTRUCTION_PRESETS: tuple[ReconstructionPreset, ...] = (
     ReconstructionPreset(
         "reconstruction",
-        measures=("surface_cm", "contact", "collision", "depth", "pose"),
+        measures=("surface_cm", "pose", "contact_at", "penetration", "silhouette"),
         reports=(
-            "surface_object_cm", "surface_human_cm", "adds_cm", "mssd_cm", "rotation_deg", "translation_cm", "scale",
-            "f1", "precision", "recall", "collision", "penetration_cm",
+            "surface_object_cm", "surface_human_cm", "success", "adds_auc", "adds_cm", "add_cm", "mssd_cm", "mspd_px",
+            "rotation_deg", "translation_cm", "scale", "iou", "f1", "precision", "recall", "f1_5mm", "f1_2cm",
+            "f1_5cm", "collision", "penetration_cm", "penetration_mean_cm", "volume_cm3",
         ),
         align="none",
         samples=2000,
         contact_within_m=0.02,
         contact_to="surface",
         contact_empty="symmetric",
-        notes=("Nothing is aligned and distances are exact, so a perfect prediction scores 0.",),
+        capped=True,
+        notes=(
+            "Nothing is aligned and distances are exact, so a perfect prediction scores 0. Errors count at most what a "
+            "failed sample counts (100 cm, 180 degrees, 1000 px): no answer is never better than a bad one.",
+            "f1 is against the file's labels where it has some, f1_5mm, f1_2cm and f1_5cm against the true shapes' own "
+            "contact at that distance. mspd_px and iou (whole silhouettes, nothing hiding them) need the true camera.",
+            "A truth may itself penetrate: `--method truth` prints how far.",
+        ),
     ),
     ReconstructionPreset(
         "chore",

@@ -64,7 +64,7 @@ BY_HAND: dict[str, dict[str, list[float]]] = {
     },
     "lemon": {
         "precision": [0.5, 0, 0, 0], "recall": [0.5, 0, 0, 0], "f1": [0.5, 0, 0, 0],
-        "geo_fp_m": [0.05, 0.2, 0, 0],
+        "geo_fp_m": [0.05, 0.2, 0, 0], "geo_fp_cm": [5, 20, 0, 0],
     },
     "interactvlm": {  # each sample its own image; geo: true -> predicted, no prediction of 1 gives 0
         "precision": [0.5, 0, 0, 0], "recall": [0.5, 0, 0, 0], "f1": [0.5, 0, 0, 0],
@@ -103,7 +103,7 @@ def test_every_cell_by_hand(name: str) -> None:
 
 
 def test_every_contact_preset_is_worked_by_hand() -> None:
-    contact = {name for name in list_presets() if get_preset(name).kind == "contact"}
+    contact = {name for name in list_presets() if isinstance(get_preset(name), ContactPreset)}
     assert contact == set(BY_HAND)
 
 
@@ -165,25 +165,50 @@ def test_bstro_weighs_a_small_last_batch_more() -> None:
     assert preset.name == "bstro[batch_size=3]"
 
 
-def test_fractions_in_labels_follow_each_rule() -> None:
+@pytest.mark.parametrize(
+    ("name", "recall", "precision"),
+    [
+        ("symmetric", 1.0, 1.0),  # labels {0, 1}
+        ("deco", 1.5 / 1.7, 0.75),  # by their fractions: 1 + 0.5 of 1 + 0.5 + 0.2, and of two predicted
+        ("deco-semantic", 1.5 / 1.7, 0.75),
+        ("bstro", 1.5 / 1.7, 0.75),
+        ("haco", 1.5 / 1.7, 0.75),
+        ("lemon", 1.0, 0.5),  # {0}
+        ("contho-contact", 1.0, 0.5),
+        ("interactvlm", 2 / 3, 1.0),  # {0, 1, 2}
+        ("interactvlm-semantic", 2 / 3, 1.0),
+    ],
+)
+def test_fractions_in_labels_follow_each_rule(name: str, recall: float, precision: float) -> None:
     """Truth 1, 0.5, 0.2; prediction {0, 1}."""
     truth, said = [1.0, 0.5, 0.2, 0, 0], _at(0, 1)
-
-    def recall(name: str) -> float:
-        return float(get_preset(name).evaluate([(said, truth)]).aggregate["recall"])
-
-    assert recall("symmetric") == 1.0  # labels {0, 1}
-    assert recall("lemon") == pytest.approx(1.0)  # {0}
-    assert recall("interactvlm") == pytest.approx(2 / 3)  # {0, 1, 2}
-    assert recall("deco") == pytest.approx(1.5 / 1.7)  # by their fractions
-    geo = get_preset("deco").evaluate([(said, truth)], distances=DISTANCES).aggregate["geo_fp_cm"]
-    assert geo == pytest.approx(5.0)  # only vertex 0 is exactly 1
+    found = get_preset(name).evaluate([(said, truth)], distances=DISTANCES).aggregate
+    assert (found["recall"], found["precision"]) == pytest.approx((recall, precision))
+    field = found.get("geo_fp_cm")
+    if field is not None:
+        assert field == pytest.approx(5.0)  # only vertex 0 is exactly 1: the field's errors ask for that, all of them
+    if name == "symmetric":
+        assert found["geo_cm"] == 0.0
 
 
-@pytest.mark.parametrize(("name", "found"), [("deco", 1.0), ("contho-contact", 0.0)])
-def test_a_score_at_the_threshold(name: str, found: float) -> None:
+def test_bstro_adds_its_epsilon_to_each_denominator() -> None:
+    """One hit of two predicted and two true: 1 / (2 + 1e-10), and again in F1."""
+    for name in ("bstro", "lemon", "interactvlm"):
+        scores = get_preset(name).evaluate([(_at(0, 1), _at(1, 2))]).per_sample
+        share = 1 / (2 + 1e-10)
+        assert scores["precision"][0] == scores["recall"][0] == share < 0.5
+        assert scores["f1"][0] == 2 * share * share / (2 * share + 1e-10)
+
+
+def test_deco_weighs_images_and_pairs_alike_whatever_the_batch() -> None:
+    assert get_preset("deco").evaluate(PAIRS).aggregate == get_preset("deco").evaluate(PAIRS[::-1]).aggregate
+
+
+@pytest.mark.parametrize("name", sorted(BY_HAND))
+def test_a_score_at_the_threshold(name: str) -> None:
+    """0.5 touches everywhere but in CONTHO's estimator, which wants more."""
     recall = get_preset(name).evaluate([([0.5, 0.2, 0, 0, 0], _at(0))]).aggregate["recall"]
-    assert recall == found
+    assert recall == pytest.approx(0.0 if name == "contho-contact" else 1.0)
 
 
 def test_haco_threshold_is_part_of_the_name() -> None:

@@ -11,7 +11,23 @@ from scipy.spatial.transform import Rotation
 
 from hoirecon.camera import Camera
 from hoirecon.errors import InputError
-from hoirecon.evaluation.metrics import Reconstruction, chamfer_floor, get_preset, list_presets, surface_area
+from hoirecon.evaluation.metrics import (
+    Reconstruction,
+    add,
+    add_s,
+    chamfer_floor,
+    contact_counts,
+    contact_within,
+    get_preset,
+    list_presets,
+    mspd,
+    mssd,
+    penetration,
+    precision_recall_f1,
+    surface_area,
+)
+from hoirecon.evaluation.metrics.silhouettes import silhouette, silhouette_iou
+from hoirecon.mesh import Mesh
 from hoirecon.pose import ObjectPose
 
 BALL = trimesh.creation.icosphere(2, 0.3)
@@ -53,6 +69,101 @@ def test_perfect_prediction_scores_the_floor(name: str) -> None:
         else:
             floor = 0.0 if metric.floor is None else metric.floor  # of disjoint shapes nothing penetrates
             assert value == pytest.approx(floor, abs=1e-5), metric.name
+
+
+OFF = ObjectPose(
+    Rotation.from_euler("z", 10, degrees=True).as_matrix(), POSE.t + np.array([-0.03, 0.0, 0.0]), 1.1
+)  # three centimetres into the ball, turned, too large
+
+
+def _said(pose: ObjectPose) -> Reconstruction:
+    return replace(TRUTH, object_pose=pose, object_verts=pose.apply(BOX.vertices))
+
+
+def test_the_honest_preset_reports_what_its_functions_say() -> None:
+    """Every column beside the pure function of the same name, on a box that is moved, turned and too large."""
+    pytest.importorskip("open3d")
+    said = _said(OFF)
+    found = get_preset("reconstruction").evaluate([(said, TRUTH)], ids=["a"]).aggregate
+    assert set(found) == {m.name for m in get_preset("reconstruction").metrics}
+    assert found["add_cm"] == pytest.approx(100 * add(OFF, POSE, BOX.vertices))
+    assert found["adds_cm"] == pytest.approx(100 * add_s(OFF, POSE, BOX.vertices))
+    assert found["adds_auc"] == pytest.approx(1 - add_s(OFF, POSE, BOX.vertices) / 0.1)
+    assert found["mssd_cm"] == pytest.approx(100 * mssd(OFF, POSE, BOX.vertices))
+    assert found["mspd_px"] == pytest.approx(mspd(OFF, POSE, BOX.vertices, TRUTH.camera))
+    assert (found["rotation_deg"], found["translation_cm"], found["scale"]) == pytest.approx((10, 3, 0.1))
+    assert found["success"] == 1.0
+    body, thing = Mesh(said.body_verts, BALL.faces, "ball"), Mesh(said.object_verts, BOX.faces, "box")
+    depth = penetration(body, thing)
+    assert depth.max_m > 0
+    wanted = (100 * depth.max_m, 100 * depth.mean_m, 1e6 * depth.volume_m3, depth.share_inside)
+    told = tuple(found[name] for name in ("penetration_cm", "penetration_mean_cm", "volume_cm3", "collision"))
+    assert told == pytest.approx(wanted)
+    for name, within in (("f1_5mm", 0.005), ("f1_2cm", 0.02), ("f1_5cm", 0.05), ("f1", 0.02)):
+        touches = contact_within(said.body_verts, thing, within)
+        truly = contact_within(TRUTH.body_verts, Mesh(TRUTH.object_verts, BOX.faces, "box"), within)
+        assert found[name] == pytest.approx(precision_recall_f1(contact_counts(touches, truly)).f1[0]), name
+
+
+def test_success_needs_both_the_place_and_the_turn() -> None:
+    pytest.importorskip("open3d")
+    far = ObjectPose(POSE.R, POSE.t + np.array([0, 0.2, 0]), 1.0)
+    turned = ObjectPose(Rotation.from_euler("x", 20, degrees=True).as_matrix(), POSE.t, 1.0)
+    scores = get_preset("reconstruction").evaluate([(_said(p), TRUTH) for p in (OFF, far, turned)])
+    assert scores.per_sample["success"].tolist() == [1, 0, 0]
+    assert scores.per_sample["adds_auc"][1] == 0.0  # more than 10 cm off
+
+
+def test_silhouettes_overlap_by_hand() -> None:
+    """A box of 0.4 x 0.2 m at 3 m and 600 px covers 80 x 40 px; moved by half its width the IoU is a third."""
+    pytest.importorskip("open3d")
+    flat = trimesh.creation.box((0.4, 0.2, 1e-4))
+    camera = TRUTH.camera
+    assert camera is not None
+    placed = [Mesh(np.asarray(flat.vertices) + np.array([x, 0, 3.0]), flat.faces, "plate") for x in (0.0, 0.2, 9.0)]
+    assert silhouette(placed[0], camera).sum() == pytest.approx(80 * 40, rel=0.03)
+    assert silhouette_iou(placed[0], placed[0], camera) == 1.0
+    assert silhouette_iou(placed[1], placed[0], camera) == pytest.approx(1 / 3, abs=0.01)
+    assert silhouette_iou(placed[2], placed[0], camera) == 0.0  # out of the picture
+    behind = Mesh(placed[0].verts - np.array([0, 0, 5.0]), flat.faces, "plate")
+    assert silhouette_iou(behind, placed[0], camera) == 0.0
+    whole = camera.cropped(0, 0, 640, 480)
+    assert np.array_equal(silhouette(placed[0], whole), silhouette(placed[0], camera))
+
+
+def test_a_bad_answer_counts_at_most_what_none_counts() -> None:
+    pytest.importorskip("open3d")
+    lost = _said(ObjectPose(POSE.R, POSE.t + np.array([30.0, 0, -10.0]), 1.0))  # behind the camera, too
+    scores = get_preset("reconstruction").evaluate([(lost, TRUTH), (None, TRUTH)])
+    for name, values in scores.per_sample.items():
+        if name in (
+            "surface_object_cm",
+            "translation_cm",
+            "add_cm",
+            "adds_cm",
+            "mssd_cm",
+            "mspd_px",
+            "iou",
+            "adds_auc",
+        ):
+            assert values[0] == values[1], name
+    free = get_preset("reconstruction", capped=False).evaluate([(lost, TRUTH)]).aggregate
+    assert free["translation_cm"] > 3000
+    assert free["mspd_px"] == 1000.0  # infinite, which no mean survives
+
+
+def test_without_a_camera_pixels_are_left_out_also_of_failures() -> None:
+    pytest.importorskip("open3d")
+    blind = replace(TRUTH, camera=None)
+    scores = get_preset("reconstruction").evaluate([(TRUTH, blind), (None, blind)])
+    assert not {"mspd_px", "iou"} & set(scores.aggregate)
+    assert scores.aggregate["success"] == 0.5
+
+
+def test_rhobin_object_counts_an_object_behind_the_camera_as_missed() -> None:
+    behind = _said(ObjectPose(POSE.R, POSE.t - np.array([0, 0, 9.0]), 1.0))
+    found = get_preset("rhobin-object").evaluate([(behind, TRUTH)]).aggregate
+    assert found["average_recall"] == pytest.approx(1 / 3)  # its turn is right
 
 
 def test_area_is_what_the_floor_needs() -> None:

@@ -221,8 +221,9 @@ def test_pose_errors_in_closed_form() -> None:
     recalls = pose_recalls(aside, truth, flat, camera)
     assert (recalls.mssd, recalls.mspd, recalls.rotation) == pytest.approx((0.9, 0.9, 1.0))
     assert recalls.average == pytest.approx(2.8 / 3)
+    assert mspd(ObjectPose(np.eye(3), [0, 0, -4]), truth, cube, camera) == np.inf
     with pytest.raises(InputError, match="in front"):
-        mspd(ObjectPose(np.eye(3), [0, 0, -4]), truth, cube, camera)
+        mspd(truth, ObjectPose(np.eye(3), [0, 0, -4]), cube, camera)
 
 
 def test_body_errors_in_closed_form() -> None:
