@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from hoirecon.arrays import BoolArray, FloatArray
 from hoirecon.contact.inference.gallery import Gallery, Subject
 from hoirecon.contact.inference.generation import answer, prefill_images
-from hoirecon.contact.lifting import lift_human
+from hoirecon.contact.lifting import LiftForm, lift_human
 from hoirecon.contact.modeling.network import InteractVLMNetwork
 from hoirecon.contact.prompting.conversation import prefix_ids, question_ids
 from hoirecon.contact.prompting.templates import question
@@ -43,14 +44,16 @@ class Predicted:
     """(n, groups) parts of the body that the words name."""
     one_token: BoolArray
     """(n,) whether the answer holds exactly one contact token."""
+    any_token: BoolArray
+    """(n,) whether it holds one at all; without one nothing is said to touch."""
 
 
 @torch.no_grad()
 def predict(
     network: InteractVLMNetwork, tokenizer: ContactTokenizer, gallery: Gallery, body: Subject, evidence: Tensor,
-    names: list[str],
+    names: list[str], form: LiftForm = "soft",
 ) -> Predicted:  # fmt: skip
-    """Answer by generation and the soft lift, as the estimator does.
+    """Answer by generation and the lift, as the estimator does.
 
     Args:
         network: with the evidence tower.
@@ -59,10 +62,11 @@ def predict(
         body: whose vertices are wanted.
         evidence: (n, packed_size).
         names: what each thing is called.
+        form: of the lift; ``legacy`` gives 0 and 1.
     """
     was, _ = network.training, network.eval()
     features, cameras, maps = gallery.features(body), gallery.cameras(body), gallery.rendered(body).maps
-    contact, said, ones = [], [], []
+    contact, said, tokens = [], [], []
     for start in range(0, len(names), AT_ONCE):
         part = slice(start, start + AT_ONCE)
         prefixes = prefill_images(network.vlm, prefix_ids(tokenizer), network.vlm.image_tokens(evidence[part]))
@@ -71,17 +75,18 @@ def predict(
         for found in answers:
             words = set(tokenizer.decode(found.ids).replace(",", " ").split())
             said.append([group in words for group in GROUPS])
-            ones.append(len(found.contact_ids) == 1)
+            tokens.append(len(found.contact_ids))
             lifted = torch.zeros(body_size(maps))
             if found.contact_ids:
                 prompts = network.contact_prompts(found.states[:1], found.contact_ids[:1], cameras)
                 low = network.mv_loc.localize(prompts, features, "human").logits
                 side, drawn = network.config.sam.img_size, network.config.map_side
                 masks = network.mv_loc.upscale(low, (side, side), (drawn, drawn))
-                lifted = lift_human(masks, maps)[0]  # type: ignore[arg-type]
+                lifted = lift_human(masks, maps, form)[0]  # type: ignore[arg-type]
             contact.append(lifted.numpy())
     network.train(was)
-    return Predicted(np.stack(contact), np.array(said), np.array(ones))
+    count = np.array(tokens)
+    return Predicted(np.stack(contact), np.array(said), count == 1, count > 0)
 
 
 def body_size(maps: object) -> int:
@@ -173,7 +178,21 @@ def single_hands(said: BoolArray, true: BoolArray) -> tuple[float, float, int]:
     return float((told == wanted).all(1).mean()), float((told == ~wanted).all(1).mean()), int(one.sum())
 
 
-def compared(a: Scores, b: Scores) -> str:
+class Judged(Protocol):
+    """What :func:`compared` needs to know."""
+
+    @property
+    def name(self) -> str:
+        """Of the method."""
+        ...
+
+    @property
+    def each(self) -> FloatArray:
+        """(n,) F1 of each sample."""
+        ...
+
+
+def compared(a: Judged, b: Judged) -> str:
     """How much better one method is than another on the same samples, with its interval."""
     difference = a.each - b.each
     low, high = interval(difference)
