@@ -363,7 +363,7 @@ class BenchScore(BenchCommand):
         """Carry the command out."""
         from hoirecon.evaluation.runs.distances import distances_of
         from hoirecon.evaluation.runs.foreign import read_answers
-        from hoirecon.evaluation.runs.runner import Outcome, body_model
+        from hoirecon.evaluation.runs.runner import Outcome, bodies_of
         from hoirecon.evaluation.runs.scoring import evaluate, pictured, topology_of
 
         if not self.task and self.protocol is None:
@@ -374,7 +374,7 @@ class BenchScore(BenchCommand):
         given = read_answers(self.predictions, task, dataset)
         distances = distances_of(topology_of(task, dataset), self.body) if task.truth == "body_contact" else None
         run, answered = evaluate(
-            task, given, dataset, self.protocol, distances, self.method, self.limit, body_model(task, self.body)
+            task, given, dataset, self.protocol, distances, self.method, self.limit, bodies_of(task, self.body)
         )
         outcome = Outcome(len(run.rows) - len(run.missing), len(run.rows), run, pictured(task, answered))
         return _finish(outcome, self, baseline)

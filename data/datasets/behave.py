@@ -247,6 +247,7 @@ class _Reader:
             object_name=name,
             body_verts=None if mesh is None else mesh.verts @ R.T + t,
             body_params=params,
+            params_to_truth=ObjectPose(R, t),
             topology=topology,
             body_faces=None if mesh is None else mesh.faces,
         )

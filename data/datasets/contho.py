@@ -143,13 +143,15 @@ class _Reader:
             person_box=_box(row["bbox"], where),
             camera=camera,
             object_mesh=self._template(name),
-            extra={"file_name": file_name, "h2d_keypoints": _points(row.get("h2d_keypoints"), 2, where)},
-        )
+            extra={"file_name": file_name, "h2d_keypoints": _points(row.get("h2d_keypoints"), 2, where),
+                   "gender": str(need(row["smpl_param"], (), where).get("gender", ""))},
+        )  # fmt: skip
         truth = ReconstructionTruth(
             object_pose=pose,
             object_name=name,
             body_joints=_points(row["h3d_keypoints"], 3, where),
             body_params=_params(row["smpl_param"], bool({"R", "t"} & set(image["cam_param"])), where),
+            params_to_truth=ObjectPose(R, t),
             topology=topology,
             body_contact=contact,
         )

@@ -49,6 +49,7 @@ from hoirecon.data.datasets.stand_in import is_stand_in_folder
 from hoirecon.errors import InputError
 from hoirecon.files import read_json
 from hoirecon.mesh import Mesh
+from hoirecon.pose import ObjectPose
 
 LICENCE = "InterCap: MPI, non-commercial research only, no redistribution"
 OBJECTS = {
@@ -171,6 +172,7 @@ class _Reader:
             object_name=f.thing,
             body_verts=body,
             body_params=_params(body_path.parent.parent / "res.pkl", f.frame),
+            params_to_truth=ObjectPose(R, t),
             topology=body_topology(len(body), self.stand_in, str(body_path)),
             body_faces=body_mesh.faces,
             object_faces=thing_mesh.faces,

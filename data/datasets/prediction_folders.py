@@ -75,6 +75,8 @@ def write_prediction_folder(
 
 def _placed(said: Prediction, sample: Sample) -> Mesh | None:
     """The object's mesh where the prediction puts it."""
+    if said.object_verts is not None and said.object_faces is not None:
+        return Mesh(said.object_verts, said.object_faces, "object")
     mesh = sample.question.object_mesh
     if mesh is None:
         return None
@@ -101,6 +103,8 @@ def _obj(mesh: Mesh) -> Any:
 
 def _faces(said: Prediction, sample: Sample) -> IntArray | None:
     truth: Any = sample.truth.get("reconstruction")
+    if said.body_faces is not None:
+        return said.body_faces
     same = said.body_verts is not None and truth is not None and truth.body_verts is not None
     if not same or len(truth.body_verts) != len(said.body_verts):  # type: ignore[arg-type]
         return None
@@ -149,6 +153,16 @@ def read_prediction_folder(folder: str | Path, id: str, layout: Layout) -> Predi
     return Prediction(id=id, **readers[layout](there))
 
 
+def layout_of(root: str | Path) -> Layout | None:
+    """The layout that the folders below a root have; None if none of them has any.
+
+    ``object.obj`` alone is PICO-db's own data, not an answer.
+    """
+    marks: Mapping[Layout, str] = {"open3dhoi": "object_mesh.obj", "interactvlm": "?contact_vertices.npz",
+                                   "pico": "osx_human.npz"}  # fmt: skip
+    return next((layout for layout, name in marks.items() if next(Path(root).rglob(name), None) is not None), None)
+
+
 def iter_prediction_folders(
     root: str | Path, layout: Layout, found: list[Finding] | None = None
 ) -> Iterator[Prediction]:
@@ -179,8 +193,9 @@ def iter_prediction_folders(
 
 
 def _read_meshes(there: Mapping[str, Path]) -> dict[str, Any]:
-    names = {"h_mesh.obj": "body_verts", "object_mesh.obj": "object_verts"}
-    return {names[name]: read_obj(path).verts for name, path in there.items()}
+    meshes = {{"h_mesh.obj": "body", "object_mesh.obj": "object"}[n]: read_obj(path) for n, path in there.items()}
+    verts = {f"{part}_verts": mesh.verts for part, mesh in meshes.items()}
+    return {**verts, **{f"{part}_faces": mesh.faces for part, mesh in meshes.items()}}
 
 
 def _read_contacts(there: Mapping[str, Path]) -> dict[str, Any]:
@@ -209,5 +224,6 @@ def _read_pico(there: Mapping[str, Path]) -> dict[str, Any]:
         found["body_verts"] = np.asarray(arrays["smpl_vertices"], dtype=np.float64).reshape(-1, 3)
         found["body_params"] = {k.removeprefix("hps_"): v for k, v in arrays.items() if k.startswith("hps_")}
     if (path := there.get("object.obj")) is not None:
-        found["object_verts"] = read_obj(path).verts
+        mesh = read_obj(path)
+        found |= {"object_verts": mesh.verts, "object_faces": mesh.faces}
     return found

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import numpy as np
 import numpy.typing as npt
 
-from hoirecon.arrays import FloatArray, as_floats
+from hoirecon.arrays import FloatArray, IntArray, as_floats, as_ints
 from hoirecon.errors import InputError
 from hoirecon.files import check_writable, read_json, write_json
 from hoirecon.pose import ObjectPose
@@ -33,6 +33,7 @@ MAX_NAME = 180
 
 _CONTACTS = ("body_contact", "object_contact", "affordance")
 _POINTS = ("object_verts", "body_verts", "body_joints")
+_FACES = ("object_faces", "body_faces")
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,10 @@ class Prediction:
     """(V, 3) camera frame, metres."""
     body_joints: FloatArray | None = None
     """(J, 3) camera frame, metres."""
+    object_faces: IntArray | None = None
+    """(F, 3) triangles of ``object_verts``, where they are not those of the question's mesh."""
+    body_faces: IntArray | None = None
+    """(F, 3) triangles of ``body_verts``, where they are not those of the truth's body."""
     body_params: Mapping[str, FloatArray] = field(default_factory=dict)
     """By the names of the format that they are meant for, e.g. ``pose``, ``betas``, ``trans`` of RHOBIN."""
     failed: str = ""
@@ -84,6 +89,8 @@ class Prediction:
         for name in _POINTS:
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else as_floats(value, ("V", 3), f"{name} {what}"))
+        for name in _FACES:
+            object.__setattr__(self, name, _triangles(getattr(self, name), self, name, what))
         scores = {str(k): _scores(v, f"by_object['{k}'] {what}") for k, v in self.by_object.items()}
         object.__setattr__(self, "by_object", scores)
         params = {str(k): _params(v, f"body_params['{k}'] {what}") for k, v in self.body_params.items()}
@@ -96,6 +103,17 @@ def _scores(value: Any, name: str) -> FloatArray:
     if len(scores) and (scores.min() < 0 or scores.max() > 1):
         raise InputError(f"{name} must lie in [0, 1], got {scores.min():.4g} to {scores.max():.4g}: give probabilities")
     return scores
+
+
+def _triangles(value: Any, said: Prediction, name: str, what: str) -> IntArray | None:
+    if value is None:
+        return None
+    verts, faces = getattr(said, name.replace("faces", "verts")), as_ints(value, ("F", 3), f"{name} {what}")
+    if verts is None:
+        raise InputError(f"{name} {what} are triangles of nothing: give {name.replace('faces', 'verts')} too")
+    if len(faces) and not (faces.min() >= 0 and faces.max() < len(verts)):
+        raise InputError(f"{name} {what} names vertices {faces.min()}..{faces.max()} of {len(verts)}")
+    return faces
 
 
 def _params(value: Any, name: str) -> FloatArray:
@@ -132,7 +150,7 @@ def write_prediction(said: Prediction, folder: str | Path, suffix: str = ".npz")
         raise InputError(f"predictions are written as one of {', '.join(SUFFIXES)}, got '{suffix}'")
     check_writable(folder)
     path = Path(folder) / f"{prediction_name(said.id)}{suffix}"
-    header, arrays = _pack(said)
+    header, arrays = pack_prediction(said)
     if suffix == ".json":
         write_json(path, {**header, "arrays": {name: array.tolist() for name, array in arrays.items()}})
     else:
@@ -216,7 +234,8 @@ def read_predictions(folder: str | Path) -> dict[str, Prediction]:
 
 
 # ------------------------------------------------------------------------------------------------------ header, arrays
-def _pack(said: Prediction) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+def pack_prediction(said: Prediction) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """A prediction as a header of plain values and its arrays by name: what its file holds."""
     header: dict[str, Any] = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "id": said.id}
     header |= {"topology": said.topology, "failed": said.failed, "seconds": said.seconds, "notes": list(said.notes)}
     arrays: Arrays = {}
@@ -228,12 +247,24 @@ def _pack(said: Prediction) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]
             ids = np.flatnonzero(scores)
             sizes[name] = len(scores)
             arrays |= {f"{name}_ids": ids, f"{name}_scores": scores[ids]}
-    arrays |= {name: value for name in _POINTS if (value := getattr(said, name)) is not None}
+    arrays |= {name: value for name in (*_POINTS, *_FACES) if (value := getattr(said, name)) is not None}
     if (pose := said.object_pose) is not None:
         arrays |= {"R": pose.R, "t": pose.t, "s": np.array(pose.s)}
     arrays |= {f"param_{k}": value for k, value in enumerate(said.body_params.values())}
     header |= {"sizes": sizes, "objects": list(said.by_object), "params": list(said.body_params)}
     return header, arrays
+
+
+def same_prediction(one: Prediction, other: Prediction) -> bool:
+    """Whether two predictions say the same, bit by bit; the wall time and notes count as well.
+
+    Example:
+        >>> same_prediction(Prediction("a", affordance=[0.5]), Prediction("a", affordance=[0.5]))
+        True
+    """
+    (header, arrays), (other_header, others) = pack_prediction(one), pack_prediction(other)
+    same_names = header == other_header and arrays.keys() == others.keys()
+    return same_names and all(np.array_equal(arrays[name], others[name]) for name in arrays)
 
 
 def _unpack(header: Mapping[str, Any], arrays: Mapping[str, Any]) -> Prediction:
@@ -250,7 +281,7 @@ def _unpack(header: Mapping[str, Any], arrays: Mapping[str, Any]) -> Prediction:
         seconds=None if seconds is None else float(seconds),
         notes=tuple(header["notes"]),
         **{name: contacts[name] for name in _CONTACTS if name in contacts},
-        **{name: arrays[name] for name in _POINTS if name in arrays},
+        **{name: arrays[name] for name in (*_POINTS, *_FACES) if name in arrays},
     )
 
 

@@ -30,7 +30,7 @@ import pickle
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -52,6 +52,7 @@ from hoirecon.data.datasets.object_arrays import read_objects
 from hoirecon.data.datasets.predictions import Prediction
 from hoirecon.data.datasets.samples import Question, ReconstructionTruth, Sample
 from hoirecon.data.datasets.stand_in import is_stand_in_folder
+from hoirecon.data.datasets.topologies import STAND_IN
 from hoirecon.errors import InputError
 from hoirecon.files import atomic_file
 from hoirecon.mesh import Mesh
@@ -74,16 +75,21 @@ _SHAPES: Mapping[str, tuple[int | str, ...]] = {
 """What a result may hold, of one image."""
 
 
-def open_rhobin(root: str | Path, split: str = "test", images: str | Path = "") -> ListedDataset:
+Only = Literal["all", "images", "videos"]
+
+
+def open_rhobin(root: str | Path, split: str = "test", images: str | Path = "", only: Only = "all") -> ListedDataset:
     """Read a reference file.
 
     Args:
         root: folder of ``ref/ref.pkl`` or ``ref.pkl``, or of ``<split>/gt/``.
         split: ``test``; also ``train`` and ``val`` of single images.
         images: folder of the set's pictures, ``<id>.jpg`` or ``.png``; empty: ``<split>/images`` below the root.
+        only: the reference's single images, or the frames of its videos (the tracking challenge).
 
     Raises:
-        InputError: no such file, a file that asks for code, an object without template.
+        InputError: no such file, nothing of the kind that is asked for, a file that asks for code, an object without
+            template.
     """
     root = Path(root)
     path = first_existing(root, "ref/ref.pkl", "ref.pkl")
@@ -105,8 +111,11 @@ def open_rhobin(root: str | Path, split: str = "test", images: str | Path = "") 
     unknown = [id for id, row in rows.items() if _meta(row, id)[2] not in templates]
     if unknown:
         raise InputError(f"{path.name}: {len(unknown)} ids name objects without a template ({unknown[0]}, ...)")
-    entries = [(id, frame) for id, row in rows.items() for frame in _frames(row)]
-    reader = _Reader(rows, templates, folder)
+    entries = [(id, frame) for id, row in rows.items() for frame in _frames(row) if _wanted(frame, only)]
+    if not entries:
+        raise InputError(f"{path} holds no {only}: it is of another of the challenge's tracks")
+    stand_in = is_stand_in_folder(path.parent)
+    reader = _Reader(rows, templates, folder, f"{STAND_IN}6890" if stand_in else "smpl")
     return ListedDataset(
         name="rhobin",
         version="ref.pkl",
@@ -116,9 +125,13 @@ def open_rhobin(root: str | Path, split: str = "test", images: str | Path = "") 
         read=lambda k: reader.sample(*entries[k]),
         root=root,
         label_files=(path,),
-        stand_in=is_stand_in_folder(path.parent),
+        stand_in=stand_in,
         problems=found.tuple(),
     )
+
+
+def _wanted(frame: int | None, only: Only) -> bool:
+    return only == "all" or (frame is None) == (only == "images")
 
 
 @dataclass(frozen=True)
@@ -180,6 +193,7 @@ class _Reader:
     rows: Mapping[str, Mapping[str, Any]]
     templates: Mapping[str, _Template]
     images: Path
+    topology: str
 
     def sample(self, id: str, frame: int | None) -> Sample:
         row = self.rows[id]
@@ -205,7 +219,7 @@ class _Reader:
             extra={"dataset": dataset, "gender": gender, "symmetries": template.symmetries}
             | ({} if frame is None else {"window": frame // WINDOW}),
         )
-        truth = ReconstructionTruth(object_pose=pose, object_name=name, body_params=params, topology="smpl")
+        truth = ReconstructionTruth(object_pose=pose, object_name=name, body_params=params, topology=self.topology)
         return Sample(question, {"reconstruction": truth}, group=id, category=name)
 
 

@@ -113,7 +113,9 @@ class ReconstructionTruth:
     """(J, 3) metres."""
     body_params: Mapping[str, FloatArray] = field(default_factory=dict)
     """Parameters by the file's own names (``pose``, ``betas``, ``trans``): only their licensed model turns them into
-    vertices."""
+    vertices. Names that begin with ``world_``: in the dataset's world, not in the frame of the truth."""
+    params_to_truth: ObjectPose | None = None
+    """World to the frame of the truth, ``x_truth = R x_world + t``, where there are ``world_`` parameters."""
     topology: str = ""
     body_contact: FloatArray | None = None
     """(V,) where the file has labels of its own."""

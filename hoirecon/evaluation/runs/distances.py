@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 from hoirecon.arrays import FloatArray, IntArray
 from hoirecon.errors import InputError, TopologyError
+from hoirecon.evaluation.runs.bodies import body_file
+from hoirecon.evaluation.runs.body_regions import regions_of
 from hoirecon.mesh import Mesh
 
 if TYPE_CHECKING:
     from hoirecon.evaluation.metrics.geodesic import SurfaceDistances
+    from hoirecon.evaluation.metrics.regions import BodyRegions
 
 KEPT_BYTES = 256 << 20
 """Memory for fronts that were walked: 4,800 of a body of 6,890 vertices."""
@@ -34,6 +37,11 @@ class CachedDistances:
     def diameter_m(self) -> float:
         """Longest distance on the surface, metres."""
         return self.inner.diameter_m
+
+    @property
+    def regions(self) -> BodyRegions | None:
+        """Which vertex belongs to which region of the body, where it is known."""
+        return getattr(self.inner, "regions", None)
 
     def to_set(self, verts: IntArray) -> FloatArray:
         """(V,) distance of each vertex to the nearest of a set, metres."""
@@ -63,8 +71,8 @@ def distances_of(topology: str, body: str | Path | None = None) -> SurfaceDistan
 
     Args:
         topology: of the labels. A stand-in's own mesh needs no file.
-        body: for the licensed bodies, the user's SMPL-family model file (``.npz``, ``.pkl``), or a stored matrix of
-            distances (``.npy``); None leaves geodesic errors out.
+        body: for the licensed bodies, the user's SMPL-family model file (``.npz``, ``.pkl``) or a folder of them, or a
+            stored matrix of distances (``.npy``); None leaves geodesic errors out.
 
     Returns:
         None where nothing is known of the surface.
@@ -78,7 +86,8 @@ def distances_of(topology: str, body: str | Path | None = None) -> SurfaceDistan
     from hoirecon.evaluation.metrics.geodesic import MatrixDistances, MeshDistances
 
     found: SurfaceDistances
-    if body is not None and Path(body).suffix.lower() == ".npy":
+    body = body_file(body)
+    if body is not None and body.suffix.lower() == ".npy":
         try:
             found = MatrixDistances(np.load(body, mmap_mode="r", allow_pickle=False))
         except (OSError, ValueError) as err:
@@ -88,7 +97,9 @@ def distances_of(topology: str, body: str | Path | None = None) -> SurfaceDistan
             raise TopologyError(f"{body} is of {found.num_verts} vertices, but the labels on '{topology}' of {wanted}")
         return found
     mesh = mesh_of(topology, body)
-    return None if mesh is None else MeshDistances(mesh.verts, mesh.faces)
+    if mesh is None:
+        return None
+    return MeshDistances(mesh.verts, mesh.faces, regions=regions_of(topology, mesh, body))
 
 
 def mesh_of(topology: str, body: str | Path | None = None) -> Mesh | None:
@@ -112,7 +123,8 @@ def mesh_of(topology: str, body: str | Path | None = None) -> Mesh | None:
     if topology.startswith("hoirecon-"):
         free = load_body()
         return Mesh(free.rest_verts, free.faces, topology) if free.topology == topology else None
-    if body is None or Path(body).suffix.lower() == ".npy":
+    body = body_file(body)
+    if body is None or body.suffix.lower() == ".npy":
         return None
     model = load_body(body)
     if model.num_verts != TOPOLOGY_SIZES.get(topology, model.num_verts):

@@ -1,13 +1,15 @@
-"""Predictions as other programs hand them in: our folders, DECO's and RHOBIN's pickles, BOP's csv."""
+"""Predictions as other programs hand them in: our folders, DECO's and RHOBIN's pickles, BOP's csv, folders of meshes or
+clouds as Open3DHOI, InteractVLM, PICO and HDM keep them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from hoirecon.data.datasets.prediction_folders import FILES, Layout, iter_prediction_folders, layout_of
 from hoirecon.data.datasets.predictions import Prediction, prediction_files, read_prediction, read_predictions
 from hoirecon.data.datasets.samples import BodyContactTruth, Dataset, Sample
 from hoirecon.errors import InputError
@@ -16,11 +18,14 @@ from hoirecon.evaluation.runs.results import PREDICTIONS, RUN
 if TYPE_CHECKING:
     from hoirecon.evaluation.tasks.task import Task
 
-KINDS = "a folder of predictions (.npz or .json each), a run's folder, a .pkl of DECO or RHOBIN, or BOP's .csv"
+KINDS = (
+    "a folder of predictions (.npz or .json each), a run's folder, a .pkl of DECO or RHOBIN, BOP's .csv, or a folder "
+    "of Open3DHOI's, InteractVLM's, PICO's or HDM's files, one folder or cloud per sample"
+)
 
 
 def kind_of(path: Path, dataset: str = "") -> str:
-    """``run``, ``folder``, ``deco``, ``rhobin`` or ``bop``.
+    """``run``, ``folder``, ``deco``, ``rhobin``, ``bop``, ``hdm``, or a layout of folders (``open3dhoi``, ...).
 
     Raises:
         InputError: nothing there, or of no known kind.
@@ -30,6 +35,10 @@ def kind_of(path: Path, dataset: str = "") -> str:
             return "run"
         if prediction_files(path):
             return "folder"
+        if (layout := layout_of(path)) is not None:
+            return layout
+        if next(path.rglob("*.ply"), None) is not None:
+            return "hdm"
         raise InputError(f"{path} holds no predictions: give {KINDS}")
     if not path.is_file():
         raise InputError(f"{path} does not exist: give {KINDS}")
@@ -58,11 +67,25 @@ def read_answers(path: str | Path, task: Task | None = None, dataset: Dataset | 
         return read_predictions(path)
     if kind == "bop":
         return _from_bop(path)
+    if kind in FILES or kind == "hdm":
+        return _from_folders(path, kind)
     if kind == "rhobin":
-        from hoirecon.data.datasets.rhobin import read_rhobin_results
-
-        return read_rhobin_results(path)
+        return _from_rhobin(path)
     return _from_deco(path, dataset)
+
+
+def _from_rhobin(path: Path) -> dict[str, Prediction]:
+    from hoirecon.data.datasets.rhobin import read_rhobin_results
+
+    return read_rhobin_results(path)
+
+
+def _from_folders(path: Path, kind: str) -> dict[str, Prediction]:
+    """By the folders' paths, which are the ids of the samples."""
+    from hoirecon.data.datasets.hdm import iter_hdm_predictions
+
+    said = iter_hdm_predictions(path) if kind == "hdm" else iter_prediction_folders(path, cast(Layout, kind))
+    return {answer.id: answer for answer in said}
 
 
 def _from_deco(path: Path, dataset: Dataset | None) -> dict[str, Prediction]:
@@ -114,12 +137,10 @@ def validate_answers(path: str | Path, dataset_name: str = "") -> dict[str, obje
         answers = {said.id: said for said in map(read_prediction, prediction_files(folder))}
         if len(answers) < len(prediction_files(folder)):
             raise InputError(f"{folder} answers an id twice: keep one of them")
-    elif kind == "rhobin":
-        from hoirecon.data.datasets.rhobin import read_rhobin_results
-
-        answers = read_rhobin_results(path)
+    elif kind == "deco":
+        answers = _from_deco(path, None)
     else:
-        answers = _from_bop(path) if kind == "bop" else _from_deco(path, None)
+        answers = read_answers(path) if kind != "rhobin" else _from_rhobin(path)
     fields = ("body_contact", "object_contact", "affordance", "object_pose", "object_verts", "body_verts")
     has = {f: sum(getattr(a, f) is not None for a in answers.values()) for f in fields}
     by_object = sum(bool(a.by_object) for a in answers.values())

@@ -21,8 +21,29 @@ from hoirecon.data.datasets.topologies import is_stand_in
 from hoirecon.errors import InputError, TopologyError
 
 if TYPE_CHECKING:
-    from hoirecon.data.body.model import BodyModel
+    from hoirecon.evaluation.metrics.preset_types import Preset
+    from hoirecon.evaluation.runs.bodies import Bodies
     from hoirecon.evaluation.tasks.task import Task
+
+READS = {
+    "cd_cm": ("body_verts", "object_verts"),
+    "cd_mm": ("body_verts", "object_verts"),
+    "cd_object_cm": ("object_verts",),
+    "cd_both_cm": ("body_verts", "object_verts"),
+    "surface_cm": ("body_verts", "object_verts"),
+    "contact": ("body_verts", "object_verts"),
+    "contact_at": ("body_verts", "object_verts"),
+    "silhouette": ("body_verts", "object_verts"),
+    "collision": ("body_verts", "object_verts"),
+    "penetration": ("body_verts", "object_verts"),
+    "pose": ("object_pose",),
+    "recall": ("object_pose",),
+    "body": ("body_joints",),
+    "v2v": ("body_verts", "object_verts"),
+    "fscore": ("body_verts", "object_verts"),
+}
+"""What each measure of a reconstruction reads of a prediction."""
+ALIGNED_BY_VERTICES = ("similarity", "rigid", "human_only")
 
 
 def check_answer(task: Task, sample: Sample, said: Prediction, truth: Truth) -> None:
@@ -68,6 +89,38 @@ def _check_reconstruction(sample: Sample, said: Prediction) -> None:
         raise InputError("the prediction has an object_pose, but the question no mesh that it moves: give object_verts")
 
 
+def read_by(preset: Preset) -> tuple[str, ...]:
+    """Fields of a predicted reconstruction that a protocol reads; none for protocols of other kinds."""
+    return tuple(dict.fromkeys(name for m in getattr(preset, "measures", ()) for name in READS.get(m, ())))
+
+
+def lacks(preset: Preset, said: Any, true: Any) -> str:
+    """Why a protocol cannot score a reconstruction; empty if it can."""
+    fields = read_by(preset)
+    if missing := [name for name in fields if getattr(said, name) is None]:
+        return f"the prediction has no {' and no '.join(missing)}, which the protocol '{preset.name}' reads"
+    parts = [
+        part for part in ("body", "object") if f"{part}_verts" in fields and getattr(true, f"{part}_verts") is not None
+    ]
+    counts = {part: tuple(len(getattr(one, f"{part}_verts")) for one in (said, true)) for part in parts}
+    other = {part for part, (ours, theirs) in counts.items() if ours != theirs}
+    if "body" in other and getattr(preset, "align", "none") in ALIGNED_BY_VERTICES:
+        return (
+            f"its body has {counts['body'][0]} vertices and the truth's {counts['body'][1]}: '{preset.name}' aligns "
+            "vertex by vertex, so give the body of the data's own model (--body)"
+        )
+    bare = [part for part in parts if part in other and getattr(said, f"{part}_faces") is None]
+    if bare and getattr(preset, "samples", 0):
+        return f"{bare[0]}_verts has another number of vertices than the truth: give {bare[0]}_faces too"
+    return ""
+
+
+def readable(preset: Preset, pair: tuple[Any, Any]) -> tuple[Any, Any]:
+    """The pair, or one whose prediction failed under this protocol, as the protocol cannot read it."""
+    said, true = pair
+    return pair if preset.kind != "reconstruction" or said is None or not lacks(preset, said, true) else (None, true)
+
+
 def contact_values(task: Task, sample: Sample, said: Prediction) -> FloatArray | None:
     """The scores that the task asks for; where it asks for one object, that object's if objects are told apart."""
     if task.asks == "body_contact" and sample.question.label and sample.question.label in said.by_object:
@@ -89,7 +142,7 @@ def label_values(truth: Truth) -> FloatArray:
 
 
 def pair_of(
-    task: Task, sample: Sample, said: Prediction | None, truth: Truth, body: BodyModel | None = None
+    task: Task, sample: Sample, said: Prediction | None, truth: Truth, bodies: Bodies | None = None
 ) -> tuple[Any, Any]:
     """(prediction, truth) as the preset takes them; a prediction of None failed.
 
@@ -98,10 +151,10 @@ def pair_of(
         sample: whose.
         said: its prediction.
         truth: its truth.
-        body: the user's body model, for truth that holds its parameters alone.
+        bodies: the user's body models, for truth that holds their parameters alone.
     """
     if isinstance(truth, ReconstructionTruth):
         from hoirecon.evaluation.runs.reconstructions import reconstruction_pair
 
-        return reconstruction_pair(sample, said, truth, body)
+        return reconstruction_pair(sample, said, truth, bodies)
     return (None if said is None else contact_values(task, sample, said)), label_values(truth)

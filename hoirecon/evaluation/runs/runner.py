@@ -13,13 +13,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-import numpy as np
-
-from hoirecon.data.datasets.predictions import Prediction, prediction_name, read_prediction, write_prediction
+from hoirecon.data.datasets.predictions import (
+    Prediction,
+    prediction_name,
+    read_prediction,
+    same_prediction,
+    write_prediction,
+)
 from hoirecon.data.datasets.samples import Dataset, Sample
 from hoirecon.errors import InputError
+from hoirecon.evaluation.runs.bodies import Bodies
 from hoirecon.evaluation.runs.distances import distances_of
 from hoirecon.evaluation.runs.engine import Job, answers
 from hoirecon.evaluation.runs.fingerprints import digest, file_fingerprint, plain
@@ -29,9 +34,6 @@ from hoirecon.evaluation.tasks.methods import ORACLES, MethodSpec, build_method
 from hoirecon.evaluation.tasks.predictor import Predictor
 from hoirecon.evaluation.tasks.task import Task, get_task
 from hoirecon.files import check_writable, read_json, write_json
-
-if TYPE_CHECKING:
-    from hoirecon.data.body.model import BodyModel
 
 PLAN = "plan.json"
 PLAN_SCHEMA = "hoirecon-benchmark-plan"
@@ -88,7 +90,7 @@ class RunConfig:
     seed: int = 0
     """Recorded; methods that draw numbers take it from their parameters."""
     body: Path | None = None
-    """The user's body file, for geodesic errors."""
+    """The user's body file, or folder of one per gender: for geodesic errors and for truth that holds parameters."""
 
 
 @dataclass(frozen=True)
@@ -199,16 +201,14 @@ def _scored(task: Task, dataset: Dataset, out: Path, about: dict[str, Any], conf
 
     presets = task.presets(config.protocol)
     distances = distances_of(about["data"]["topology"], config.body) if task.truth == "body_contact" else None
-    answered = answer_all(task, dataset, find, config.limit, body=body_model(task, config.body))
+    answered = answer_all(task, dataset, find, config.limit, body=bodies_of(task, config.body), leading=presets[0])
     run = replace(score_run(task, answered, presets, about, distances), folder=out)
     return Outcome(len(answered), len(answered), run, pictured(task, answered))
 
 
-def body_model(task: Task, body: Path | None) -> BodyModel | None:
-    """The user's body model, where a task's truth may hold its parameters alone."""
-    from hoirecon.data.body import load_body
-
-    return load_body(body) if body is not None and task.truth == "reconstruction" else None
+def bodies_of(task: Task, body: Path | None) -> Bodies | None:
+    """The user's body models, where a task's truth may hold their parameters alone."""
+    return Bodies.load(body) if body is not None and task.truth == "reconstruction" else None
 
 
 # --------------------------------------------------------------------------------------------------------------- plans
@@ -328,10 +328,7 @@ def _take_over(source: Path, target: Path) -> None:
 
 
 def _same(one: Path, other: Path) -> bool:
-    from hoirecon.data.datasets.predictions import _pack
-
-    a, b = (_pack(replace(read_prediction(p), seconds=None)) for p in (one, other))
-    return a[0] == b[0] and a[1].keys() == b[1].keys() and all(np.array_equal(a[1][k], b[1][k]) for k in a[1])
+    return same_prediction(*(replace(read_prediction(p), seconds=None) for p in (one, other)))
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,12 @@ from hoirecon.data.datasets.samples import AffordanceTruth, BodyContactTruth, Da
 from hoirecon.errors import InputError
 from hoirecon.evaluation.metrics import Preset, PresetScores, category_macro, get_metric
 from hoirecon.evaluation.metrics.aggregate import Statistic
+from hoirecon.evaluation.runs.bodies import Bodies, MissingBodyError
 from hoirecon.evaluation.runs.bootstrap import Interval, bootstrap
 from hoirecon.evaluation.runs.distances import CachedDistances, distances_of
 from hoirecon.evaluation.runs.fingerprints import code_fingerprint, package_versions
 from hoirecon.evaluation.runs.foreign import take_answer
-from hoirecon.evaluation.runs.pairing import check_answer, pair_of
+from hoirecon.evaluation.runs.pairing import check_answer, lacks, pair_of, readable
 from hoirecon.evaluation.runs.results import SCHEMA, SCHEMA_VERSION, Run, SampleRow, Score, Status
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ def evaluate(
     distances: SurfaceDistances | None = None,
     method: str = "predictions",
     limit: int | None = None,
-    body: BodyModel | None = None,
+    body: BodyModel | Bodies | None = None,
 ) -> tuple[Run, list[Answered]]:
     """See :meth:`hoirecon.evaluation.tasks.task.Task.evaluate`; gives the samples with their answers as well."""
     presets = task.presets(protocol)
@@ -70,7 +72,7 @@ def evaluate(
         used.update((sample.id, sample.group))
         return take_answer(given, sample, task)
 
-    answered = answer_all(task, dataset, find, limit, strict=True, body=body)
+    answered = answer_all(task, dataset, find, limit, strict=True, body=body, leading=presets[0])
     strange = [name for name in given if name not in used] if limit is None else []
     if strange:
         raise InputError(
@@ -115,7 +117,8 @@ def answer_all(
     find: Find,
     limit: int | None = None,
     strict: bool = False,
-    body: BodyModel | None = None,
+    body: BodyModel | Bodies | None = None,
+    leading: Preset | None = None,
 ) -> list[Answered]:
     """Every sample with its answer, in the dataset's order.
 
@@ -125,14 +128,16 @@ def answer_all(
         find: gives predictions.
         limit: only the first samples.
         strict: an answer of the wrong size or kind is an error; otherwise the sample has failed and says why.
-        body: the user's body model, for reconstructions whose truth holds its parameters alone.
+        body: the user's body model or models, for reconstructions whose truth holds their parameters alone.
+        leading: the protocol that decides whether an answer can be scored; None takes the task's first.
 
     Raises:
         InputError: no samples, an id twice, or (strict) an answer that cannot be scored; names the sample.
     """
     if limit is not None and limit < 1:
         raise InputError(f"the limit is 1 sample or more, got {limit}: leave it out for all")
-    answered = [_answered(task, sample, find(sample), strict, body) for sample in islice(dataset, limit)]
+    bodies, leading = Bodies.of(body), leading or task.presets()[0]
+    answered = [_answered(task, sample, find(sample), strict, bodies, leading) for sample in islice(dataset, limit)]
     if not answered:
         raise InputError(f"{dataset.name} {dataset.split} has no samples: check the copy with `bench check-data`")
     _check_unique([a.id for a in answered], dataset)
@@ -146,25 +151,34 @@ def _check_unique(ids: Sequence[str], dataset: Dataset) -> None:
         raise InputError(f"{dataset.name} {dataset.split} has '{twice[0]}' more than once: check it with check-data")
 
 
-def _answered(task: Task, sample: Sample, said: Prediction | None, strict: bool, body: BodyModel | None) -> Answered:
+def _answered(
+    task: Task, sample: Sample, said: Prediction | None, strict: bool, bodies: Bodies | None, leading: Preset
+) -> Answered:
     truth = task.truth_of(sample)
-    status: Status = "ok"
-    reason, seconds = "", None
+    group = sample.group or sample.id
+
+    def answered(status: Status, reason: str, pair: tuple[Any, Any]) -> Answered:
+        seconds = None if said is None else said.seconds
+        return Answered(sample.id, sample.category, group, status, " ".join(reason.split())[:300], seconds, pair)
+
+    none = partial(pair_of, task, sample, None, truth, bodies)
     if said is None:
-        status, reason = "missing", "no prediction was given"
-    else:
-        reason, seconds = said.failed, said.seconds
-        if not reason:
-            try:
-                check_answer(task, sample, said, truth)
-            except InputError as err:
-                if strict:
-                    raise InputError(f"sample '{sample.id}': {err}") from err
-                reason = str(err)
-        status = "failed" if reason else "ok"
-    pair = pair_of(task, sample, said if status == "ok" else None, truth, body)
-    reason = " ".join(reason.split())[:300]
-    return Answered(sample.id, sample.category, sample.group or sample.id, status, reason, seconds, pair)
+        return answered("missing", "no prediction was given", none())
+    if said.failed:
+        return answered("failed", said.failed, none())
+    try:
+        check_answer(task, sample, said, truth)
+        pair = pair_of(task, sample, said, truth, bodies)
+        if leading.kind == "reconstruction" and (why := lacks(leading, *pair)):
+            raise InputError(why)
+        return answered("ok", "", pair)
+    except MissingBodyError:
+        raise
+    except InputError as err:
+        pair = none()  # what is wrong with the truth is told first, and is no failure of the method
+        if strict:
+            raise InputError(f"sample '{sample.id}': {err}") from err
+        return answered("failed", str(err), pair)
 
 
 # -------------------------------------------------------------------------------------------------------------- figures
@@ -186,7 +200,9 @@ def score_run(
     """
     ids, groups = [a.id for a in answered], [a.group for a in answered]
     cached = None if distances is None or task.truth != "body_contact" else CachedDistances(distances)
-    found = [p.evaluate([a.pair for a in answered], ids=ids, groups=groups, distances=cached) for p in presets]
+    found = [
+        p.evaluate([readable(p, a.pair) for a in answered], ids=ids, groups=groups, distances=cached) for p in presets
+    ]
     scores = [s for preset, told in zip(presets, found, strict=True) for s in _scores(preset, told, answered)]
     coverage = {status: sum(a.status == status for a in answered) for status in ("ok", "failed", "missing")}
     facts = {**about, "coverage": {"targets": len(answered), **coverage}, "geodesic": cached is not None}
@@ -258,6 +274,9 @@ def _score(
 
 def aggregator_of(preset: Any, metric: str) -> str:
     """How values of samples become a figure: ``pooled``, ``per_sample_mean``, ``per_pair_mean``, ..."""
+    named: Mapping[str, str] = getattr(preset, "aggregators", {})
+    if metric in named:
+        return named[metric]
     if metric == "f1_of_means":
         return "harmonic_mean_of_means"
     if getattr(preset, "pooled_precision_recall", False) and metric in ("precision", "recall"):

@@ -110,6 +110,8 @@ def prediction_of_truth(sample: Sample) -> Prediction:
         elif isinstance(truth, ReconstructionTruth):
             names = ("object_pose", "object_verts", "body_verts", "body_joints", "topology")
             found |= {name: getattr(truth, name) for name in names if getattr(truth, name) is not None}
+            if truth.body_verts is None:
+                found["body_params"] = truth.body_params
     return Prediction(**found)
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hoirecon.data.datasets.predictions import Prediction
     from hoirecon.evaluation.metrics.geodesic import SurfaceDistances
     from hoirecon.evaluation.metrics.preset_types import Preset
+    from hoirecon.evaluation.runs.bodies import Bodies
     from hoirecon.evaluation.runs.results import Run
 
 FIELDS = ("body_contact", "object_contact", "affordance", "object_verts")
@@ -118,7 +119,7 @@ class Task:
         distances: SurfaceDistances | None = None,
         method: str = "predictions",
         limit: int | None = None,
-        body: BodyModel | None = None,
+        body: BodyModel | Bodies | None = None,
     ) -> Run:
         """Score predictions against a copy of the data.
 
@@ -132,7 +133,7 @@ class Task:
             distances: on the body's surface, for geodesic errors; None leaves them out.
             method: what to call it in tables.
             limit: only the first samples; such a run is marked and stands in no leaderboard.
-            body: the user's body model, for reconstructions whose truth holds its parameters alone.
+            body: the user's body model, or models by gender, for reconstructions whose truth holds parameters alone.
 
         Raises:
             InputError: an id that the data does not have or that comes twice, a wrong number of vertices, NaN.
