@@ -1,4 +1,7 @@
-"""``hoirecon train --config tiny-closedworld --out runs/tiny``: the small contact model, from nothing to its card."""
+"""``hoirecon train``: the small contact model, from nothing to its card, or InteractVLM fine-tuned on public data.
+
+The former stands here, the latter in :mod:`hoirecon.cli_finetune`.
+"""
 
 from __future__ import annotations
 
@@ -6,38 +9,100 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import tyro
+
 from hoirecon.errors import InputError
 
 if TYPE_CHECKING:
     from hoirecon.contact.training.tiny_run import Model, TinyRun
 
-WEIGHTS, CARD, FIGURES = "weights", "card.md", "figures.json"
+WEIGHTS, CARD, FIGURES, MEMORY = "weights", "card.md", "figures.json", "memory.json"
 """What a run leaves in its folder beside the checkpoint."""
+
+
+Words = tyro.conf.UseAppendAction[tuple[str, ...]]
+TINY, TINY_STEPS = "tiny-closedworld", 3300
 
 
 @dataclass(frozen=True)
 class Train:
-    """Train a contact model. `tiny-closedworld` makes the small one that the package ships, on one processor core.
+    """Train a contact model: the small one that the package ships, or InteractVLM on your copies of public data.
 
-    A run that was interrupted goes on from its last checkpoint when the same command is given again.
+    `tiny-closedworld` needs nothing but the package and one processor core. The other configurations are the published
+    mixes of data; they start from LISA's or InteractVLM's weights (--init), on 1 to N graphics cards. A run that was
+    interrupted goes on from its last checkpoint when the same command is given again.
     """
 
-    config: Literal["tiny-closedworld"] = "tiny-closedworld"
+    config: Literal["tiny-closedworld", "damon", "damon-noparts", "scene", "affordance", "joint", "all"] = (
+        "tiny-closedworld"
+    )
     """What is trained."""
     out: Path = Path("runs/tiny")
     """Folder for checkpoints, weights, figures and card."""
-    steps: int = 1200
-    """Steps of the run."""
-    shards: int = 9
-    """Sets of 800 training scenes (about 3,150 samples each)."""
+    steps: int | None = None
+    """Steps of the run; by default 3300 of the small model, 15000 of fine-tuning."""
     seed: int = 0
     """Of the weights at the start and of everything that is drawn."""
+    shards: int = 24
+    """Small model: sets of 800 training scenes (about 3,150 samples each)."""
     samples: Path | None = None
-    """Folder of drawn samples, to share between runs; by default inside --out."""
+    """Small model: folder of drawn samples, to share between runs; by default inside --out."""
+    data: Words = ()
+    """Folder of the data set, or NAME=FOLDER; may be repeated. One folder may also hold one for each name."""
+    init: Path | None = None
+    """Weights to start from: LISA's folder, a released InteractVLM's, or one that hoirecon wrote."""
+    body: Path | None = None
+    """Your SMPL-H model file: the labels on people are on its vertices."""
+    parts: Path | None = None
+    """Vertices of each body part (smpl_segmentation_merged.pkl or JSON), for answers; by default the free body's."""
+    vision_tower: Path | None = None
+    """Folder of CLIP's tower, which released weights lack; by default beside them or in the local cache."""
+    batch: int = 8
+    """Samples at a time on each device."""
+    accumulate: int = 1
+    """Batches that make one step."""
+    rate: float = 3e-4
+    """Highest learning rate."""
+    warmup: int = 100
+    """Steps in which it rises to that; then it falls to 0 at the end."""
+    lora_rank: int = 8
+    """Rank of the updates of the language model's queries and values."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Type of frozen weights and computation; auto takes bfloat16 where the device is fast with it."""
+    keep_activations: bool = False
+    """Keep what the language model's layers computed for the backward pass: faster, and far more memory."""
+    device: Literal["auto", "cpu"] = "auto"
+    """cpu keeps off graphics cards."""
+    accelerate_config: Path | None = None
+    """Config file of accelerate (`accelerate config`): several devices, DeepSpeed, FSDP."""
+    validation: float = 0.05
+    """Share of the training split's photographs that are kept for validation."""
+    validate_every: int = 500
+    """Steps between validations by generated answers; the best weights are those of the result."""
+    validate_samples: int = 100
+    """Questions of each data set that validate; 0 leaves validation out."""
+    part_dropout: float | None = None
+    """Share of questions on people without body parts; by default the configuration's."""
+    split: Words = ()
+    """NAME=SPLIT of a data set in place of its training split; may be repeated."""
+    checkpoint_every: int = 100
+    """Steps between checkpoints."""
+    keep: int = 2
+    """Checkpoints that are kept."""
+    no_merge: bool = False
+    """Leave only what was trained, not the whole model with it folded in."""
+    dry_run: bool = False
+    """Say what would be trained, how much memory it takes and what the first batch holds (--out/batch.png)."""
+    quiet: bool = False
+    """No progress bar."""
 
     def run(self) -> int:
         """Carry the command out."""
-        if self.steps < 1 or self.shards < 1:
+        if self.config != TINY:
+            from hoirecon.cli_finetune import run_finetune
+
+            return run_finetune(self)
+        if (self.steps is not None and self.steps < 1) or self.shards < 1:
             raise InputError("--steps and --shards are at least 1")
         train_tiny(self.tiny_run(), self.out, self.samples)
         print((self.out / CARD).read_text(encoding="utf-8"))
@@ -48,7 +113,10 @@ class Train:
         from hoirecon.contact.training.engine import EngineConfig
         from hoirecon.contact.training.tiny_run import TinyRun
 
-        return TinyRun(shards=self.shards, engine=EngineConfig(steps=self.steps, seed=self.seed))
+        return TinyRun(
+            shards=self.shards,
+            engine=EngineConfig(steps=TINY_STEPS if self.steps is None else self.steps, seed=self.seed),
+        )
 
 
 def train_tiny(run: TinyRun, out: Path, samples: Path | None = None) -> None:
@@ -56,11 +124,14 @@ def train_tiny(run: TinyRun, out: Path, samples: Path | None = None) -> None:
     import torch
 
     from hoirecon.contact.training.tiny_run import train
+    from hoirecon.files import read_json, write_json
 
     torch.set_num_threads(1)
     cache = samples or out / "samples"
     model = train(run, out, cache, tell=_tell)
     save_weights(model, out / WEIGHTS)
+    before = int(read_json(out / MEMORY)["peak_bytes"]) if (out / MEMORY).is_file() else 0  # of a run gone on from
+    write_json(out / MEMORY, {"peak_bytes": max(before, peak_bytes())})
     write_report(run, out, cache)
 
 
@@ -93,9 +164,12 @@ def _facts(run: TinyRun, out: Path, read: object) -> dict[str, str]:
     from hoirecon.contact.checkpoints.layout import MANIFEST, read_manifest, sha256
     from hoirecon.contact.estimator import InteractVLM
     from hoirecon.contact.training.engine import CHECKPOINT
+    from hoirecon.files import read_json
 
     assert isinstance(read, InteractVLM)
     files = read_manifest(out / WEIGHTS).files
+    known = out / MEMORY
+    peak = int(read_json(known)["peak_bytes"]) if known.is_file() else peak_bytes()
     state = torch.load(out / CHECKPOINT, map_location="cpu", weights_only=True)
     count = sum(p.numel() for p in read.network.parameters())
     engine = run.engine
@@ -105,9 +179,19 @@ def _facts(run: TinyRun, out: Path, read: object) -> dict[str, str]:
         "parameters": f"{count:,}, {sum(int(f['bytes']) for f in files.values()) / 1e6:.1f} MB in half precision",
         "training": f"{engine.steps} steps of {run.lessons.batch} questions, {state['seconds'] / 60:.1f} min of one "
         "processor core, drawing of the samples apart",
+        "peak memory": f"{peak / 1e9:.1f} GB of the training process",
         "sha256 of the weights' manifest": f"`{sha256(out / WEIGHTS / MANIFEST)}`",
         "licence": "the package's own; no data but the package's was used",
     }
+
+
+def peak_bytes() -> int:
+    """Most memory that this process has had at a time, as the system counts it."""
+    import resource
+    import sys
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(most if sys.platform == "darwin" else 1024 * most)
 
 
 def _tell(line: str) -> None:

@@ -106,7 +106,7 @@ class Lessons:
         parts[flip] = parts[flip][:, _mirror_parts()]
         distance = self.samples.landmark_distance[rows].copy()
         distance[flip] = distance[flip][:, MIRRORED]
-        answers, learned = self._answers(groups, contact.any(1), rng)
+        answers, learned = self._answers(groups, np.asarray(contact.any(axis=1)), rng)
         return Batch(
             mirror(evidence, torch.as_tensor(flip), self.vision),
             [self._question(row, rng) for row in rows],

@@ -29,6 +29,8 @@ from hoirecon.contact.training.evaluation import (
 )
 from hoirecon.contact.training.front_end import FrontEnd, spoilt
 from hoirecon.contact.training.lessons import vertex_area
+from hoirecon.contact.training.objects_report import HEAD as OBJECT_HEAD
+from hoirecon.contact.training.objects_report import ObjectScores, objects_compared
 from hoirecon.contact.training.tiny import touched_groups
 from hoirecon.contact.training.tiny_run import TEST_SEED, VAL_SEED, Model, TinyRun, samples_of, train_samples
 
@@ -66,16 +68,23 @@ class Report:
     """The same with errors of twice the size."""
     lines: tuple[str, ...]
     """Everything else, a sentence each."""
+    objects: tuple[ObjectScores, ...] = ()
+    """Contact on objects: the model's, then the line to pass; empty if it was not taught."""
 
     @property
     def table(self) -> str:
         """Markdown."""
-        return "\n".join([TABLE_HEAD, *(s.row() for s in self.scores), *(s.row() for s in self.doubled)])
+        body = [TABLE_HEAD, *(s.row() for s in self.scores), *(s.row() for s in self.doubled)]
+        return "\n".join([*body, *(["", OBJECT_HEAD, *(s.row() for s in self.objects)] if self.objects else [])])
 
     def plain(self) -> dict[str, Mapping[str, float | int | str]]:
         """Plain values, for JSON."""
         names = ("threshold", "macro", "low", "high", "area", "hand_right", "hand_swapped", "hands")
-        return {s.name: {k: getattr(s, k) for k in names} for s in (*self.scores, *self.doubled)}
+        found: dict[str, Mapping[str, float | int | str]] = {
+            s.name: {k: getattr(s, k) for k in names} for s in (*self.scores, *self.doubled)
+        }
+        shown = ("threshold", "macro", "low", "high")
+        return found | {f"objects, {o.name}": {k: getattr(o, k) for k in shown} for o in self.objects}
 
 
 def report(run: TinyRun, model: Model, cache: Path, tell: Callable[[str], None] = print) -> Report:
@@ -100,7 +109,38 @@ def report(run: TinyRun, model: Model, cache: Path, tell: Callable[[str], None] 
         scores.append(score(name, method(test), test.truth, threshold, area))
         doubled.append(score(f"{name}, noise doubled", method(more), test.truth, threshold, area))
         tell(scores[-1].row())
-    return Report(tuple(scores), tuple(doubled[:2]), tuple(_lines(scores, test, spoken[1])))
+    lines = [*_lines(scores, test, spoken[1]), *_nothing_touches(run, model, cache, scores[0].threshold, tell)]
+    objects = tuple[ObjectScores, ...]()
+    if run.size.objects:
+        tell("asking about objects")
+        objects = objects_compared(model, train, (val.samples, val.evidence), (test.samples, test.evidence))
+        lines += [f"on objects, {compared(*objects)}", _several_objects(objects[0], test)]
+    return Report(tuple(scores), tuple(doubled[:2]), tuple(lines), objects)
+
+
+def _nothing_touches(
+    run: TinyRun, model: Model, cache: Path, threshold: float, tell: Callable[[str], None]
+) -> list[str]:
+    """What is said where nothing touches."""
+    if not run.apart_scenes:
+        return []
+    asked = Asked.of(samples_of("test", TEST_SEED, run.apart_asked, cache, tell, apart=True))
+    said = predict(
+        model.network, model.tokenizer, model.gallery, model.body, asked.evidence, names_of(asked.samples)
+    )  # fmt: skip
+    silent, empty = ~said.any_token, ~(said.contact > threshold).any(1)
+    return [
+        f"nothing touches (the things of the same poses moved 6 cm to 80 cm away, n = {len(silent)}): said to touch "
+        f"nothing in {silent.mean():.3f}, no vertex above the threshold in {empty.mean():.3f}"
+    ]
+
+
+def _several_objects(found: ObjectScores, test: Asked) -> str:
+    several = test.samples.several.astype(bool)
+    return (
+        f"on objects, two things touched in one picture: macro F1 {found.each[several].mean():.3f}, one thing: "
+        f"{found.each[~several].mean():.3f}"
+    )
 
 
 Method = Callable[[Asked], np.ndarray]
@@ -134,13 +174,15 @@ def _methods(train: Samples, model: Model) -> tuple[dict[str, Method], list[Pred
 
 def _lines(scores: list[Scores], test: Asked, spoken: Predicted) -> list[str]:
     model, *others = scores
+    silent = (~spoken.any_token).mean()
     several = test.samples.several.astype(bool)
     right, swapped, count = single_hands(spoken.said, touched_groups(test.truth))
     exact = (spoken.said == touched_groups(test.truth)).all(1).mean()
     lines = [compared(model, other) for other in others]
     lines += [
         f"words: of {count} single touching hands {right:.3f} are named right and {swapped:.3f} swapped; all parts "
-        f"named right in {exact:.3f}; exactly one contact token in {spoken.one_token.mean():.3f} of the answers",
+        f"named right in {exact:.3f}; exactly one contact token in {spoken.one_token.mean():.3f} of the answers, "
+        f"none (said to touch nothing, which is never so here) in {silent:.3f}",
         f"two things touched in one picture: macro F1 {model.each[several].mean():.3f} (n = {several.sum()}), one "
         f"thing: {model.each[~several].mean():.3f} (n = {(~several).sum()})",
         "macro F1 by camera: " + ", ".join(_by_side(model.each, np.abs(test.samples.azimuth))),
@@ -158,13 +200,25 @@ def card(run: TinyRun, found: Report, facts: Mapping[str, str]) -> str:
     """The model's card, Markdown."""
     about = "\n".join(f"- {name}: {value}" for name, value in facts.items())
     told = "\n".join(f"- {line}" for line in found.lines)
-    return CARD.format(about=about, table=found.table, n=len(found.scores[0].each), told=told, run=run)
+    return CARD.format(
+        taught=TAUGHT[bool(found.objects)],
+        about=about,
+        table=found.table,
+        n=len(found.scores[0].each),
+        told=told,
+        run=run,
+    )
 
+
+TAUGHT = {
+    True: "Contact on the body and on objects.",
+    False: "Contact on the body only: it was never taught contact on objects, for which\n`estimate` falls back on "
+    "geometry and says so.",
+}
 
 CARD = """# Card of the small contact model `tiny`
 
-Written by the run that made the weights. Contact on the body only: it was never taught contact on objects, for which
-`estimate` falls back on geometry and says so. It sees landmarks and masks of a front end, no colours.
+Written by the run that made the weights. {taught} It sees landmarks and masks of a front end, no colours.
 
 {about}
 
@@ -181,6 +235,6 @@ thresholded contact.
 ## What it is not
 
 Everything above is of rendered bodies with library objects in drawn poses. On photographs it depends on what BlazePose
-and the segmenter give; nothing here measures that. Lying people, several people, feet on the ground and things that are
-not touched were not trained. One body (the free body); no licence but the package's own binds the weights.
+and the segmenter give; nothing here measures that. Lying people, several people and feet on the ground were not
+trained. One body (the free body); no licence but the package's own binds the weights.
 """
