@@ -23,7 +23,7 @@ from hoirecon.fitting.object_search import MASK
 from hoirecon.fitting.object_types import ObjectFit
 from hoirecon.fitting.objective import Quadratic, Term, report_term
 from hoirecon.fitting.report import JointFit, JointSolution, Overlap, exact_ious, overlap
-from hoirecon.fitting.visible import visible_iou
+from hoirecon.fitting.visible import visible_ious
 from hoirecon.mesh import Mesh
 from hoirecon.scene import SceneBody
 
@@ -53,15 +53,14 @@ def make_result(
         seconds: CPU seconds per stage so far.
     """
     clock = time.process_time()
-    ious = _visible_ious(state)
+    ious, shown = _visible_ious(state)
     ranked = ranking(quad, ious, problem.config.objects)
     favoured = torch.zeros_like(ranked)
     favoured[0] = problem.config.first_choice
     order = torch.argsort(ranked - favoured, stable=True)
-    state, ranked = state.select(order), ranked[order]
-    ious = _visible_ious(state, behind_is_missed=False)
+    state, ranked, shown = state.select(order), ranked[order], shown[order]
     hessian = quad.hessian[order[0]]
-    solutions = [_solution(problem, state, b, float(ranked[b]), ious[b]) for b in range(len(state))]
+    solutions = [_solution(problem, state, b, float(ranked[b]), shown[b]) for b in range(len(state))]
     others = _distinct(problem, state)
     problem = problem.outlined(state)
     misfit = contour_misfit(problem.terms(problem.config.whole), quad.select(order[:1]))
@@ -95,14 +94,16 @@ def make_result(
     )
 
 
-def _visible_ious(state: JointState, behind_is_missed: bool = True) -> Tensor:
-    """(B, K) visible IoU of each object of each hypothesis, before its own bodies."""
+def _visible_ious(state: JointState) -> tuple[Tensor, Tensor]:
+    """Visible IoUs (B, K) of each object of each hypothesis, before its own bodies: for the ranking, and to be shown;
+    see :func:`~hoirecon.fitting.visible.visible_ious`."""
     rows = []
     for b in range(len(state)):
         one = state.select(torch.tensor([b], device=state.objects[0].t.device))
         own = [o.seen_by(replace(o.view, region=o.view.region.row(0))) for o in one.objects]  # type: ignore[attr-defined]
-        rows.append(torch.cat([visible_iou(o, behind_is_missed=behind_is_missed) for o in own]))
-    return torch.stack(rows)
+        rows.append([torch.cat(ious) for ious in zip(*map(visible_ious, own), strict=True)])
+    told_apart, shown = (torch.stack(ious) for ious in zip(*rows, strict=True))
+    return told_apart, shown
 
 
 def ranking(quad: Quadratic, ious: Tensor, config: FitConfig) -> Tensor:

@@ -29,6 +29,12 @@ def visible_iou(state: ObjectState, cells: int = 160, behind_is_missed: bool = T
         behind_is_missed: count such misses. They tell poses apart (a phone behind the head from one at the ear); as a
             figure of merit they would blame the object for fingers of the body model that are thicker than real ones.
     """
+    told_apart, shown = visible_ious(state, cells)
+    return told_apart if behind_is_missed else shown
+
+
+def visible_ious(state: ObjectState, cells: int = 160) -> tuple[Tensor, Tensor]:
+    """Both figures of :func:`visible_iou` from one drawing: (B,) with what lies behind the body missed, and without."""
     region = state.view.region
     n = region.cells
     verts = state.place(state.view.verts)
@@ -39,7 +45,8 @@ def visible_iou(state: ObjectState, cells: int = 160, behind_is_missed: bool = T
     front = region.front[nearest[:, None], nearest[None]]
     backdrop = region.backdrop[nearest[:, None], nearest[None]]
     drawn, visible = torch.isfinite(depth), kind == VISIBLE
-    before = in_front(depth, backdrop + BODY_OFF, SOFTNESS) if behind_is_missed else torch.ones_like(depth)
-    hit = before * (drawn & visible)
+    covered = (drawn & visible).to(depth.dtype)
+    before = in_front(depth, backdrop + BODY_OFF, SOFTNESS)
     false = torch.where(kind == HIDING, in_front(depth, front, SOFTNESS), 1.0) * (drawn & ~visible)
-    return hit.sum((1, 2)) / (visible.sum() + false.sum((1, 2))).clamp_min(1e-9)
+    all_of_it = (visible.sum() + false.sum((1, 2))).clamp_min(1e-9)
+    return (before * covered).sum((1, 2)) / all_of_it, covered.sum((1, 2)) / all_of_it

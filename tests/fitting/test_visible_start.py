@@ -11,7 +11,7 @@ from hoirecon.fitting.contour import Region, make_region
 from hoirecon.fitting.hypotheses import start_translations
 from hoirecon.fitting.object_state import ObjectState, View
 from hoirecon.fitting.silhouette import edge_topology
-from hoirecon.fitting.visible import visible_iou
+from hoirecon.fitting.visible import visible_iou, visible_ious
 from hoirecon.mesh import Mesh
 
 CAMERA = Camera.from_focal(300.0, 200, 150)
@@ -48,6 +48,16 @@ def test_what_is_behind_the_body_is_not_what_is_seen_before_it(body: str) -> Non
     assert min(before, just) > 0.8 * (before if body == "before" else just)
     assert before > 0.9
     assert behind < 0.01 if body == "before" else behind > 0.9
+
+
+def test_one_drawing_gives_the_figure_that_ranks_and_the_figure_that_is_shown() -> None:
+    """A plate that covers its mask from behind the body fits the mask all the same, but is not what is seen."""
+    region = make_region(square(22), CAMERA, (~square(22), WALL))
+    plates = plate_at([2.0, 2.8], region)
+    told_apart, shown = visible_ious(plates)
+    torch.testing.assert_close(told_apart, visible_iou(plates))
+    torch.testing.assert_close(shown, visible_iou(plates, behind_is_missed=False))
+    assert min(shown.tolist()) > 0.9 > told_apart[1]
 
 
 def test_a_start_covers_a_mask_that_is_cut_off_on_all_sides() -> None:
