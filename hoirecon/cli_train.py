@@ -21,6 +21,7 @@ WEIGHTS, CARD, FIGURES, MEMORY = "weights", "card.md", "figures.json", "memory.j
 
 
 Words = tyro.conf.UseAppendAction[tuple[str, ...]]
+Name = Literal["tiny-closedworld", "damon", "damon-noparts", "scene", "affordance", "joint", "all"]
 TINY, TINY_STEPS = "tiny-closedworld", 3300
 
 

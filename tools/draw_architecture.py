@@ -30,6 +30,7 @@ DOOR = (
     "hoirecon.cli_values",
     "hoirecon.cli_bench",
     "hoirecon.cli_train",
+    "hoirecon.cli_finetune",
     "hoirecon.landmark_errors",
     "hoirecon.cli_bench_runs",
     "hoirecon.doctor",
@@ -45,6 +46,15 @@ CONTACT_MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "hoirecon.contact.transfer": ("hoirecon.contact.rendering",),
     "hoirecon.contact.prompting": ("hoirecon.contact.modeling",),
     "hoirecon.contact.checkpoints": ("hoirecon.contact.modeling",),
+    "hoirecon.contact.training.finetune": (
+        "hoirecon.contact.training",
+        "hoirecon.contact.checkpoints",
+        "hoirecon.contact.modeling",
+        "hoirecon.contact.rendering",
+        "hoirecon.contact.lifting",
+        "hoirecon.contact.inference",
+        "hoirecon.contact.prompting",
+    ),
     "hoirecon.contact.training": (
         "hoirecon.contact.modeling",
         "hoirecon.contact.rendering",

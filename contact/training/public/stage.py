@@ -80,7 +80,7 @@ class Stage:
         """
         if lesson.contact is None or lesson.task not in ("human", "object", "affordance"):
             raise InputError(f"a lesson of kind '{lesson.task}' without contact in 3D has no views")
-        gallery, subject = self._subject(lesson)
+        gallery, subject = self.subject(lesson)
         drawn = gallery.rendered(subject)
         mask = view_masks(lesson.contact, drawn.maps, min_vertices(subject.table))
         contact = torch.as_tensor(lesson.contact, dtype=torch.float32)
@@ -89,7 +89,12 @@ class Stage:
         features = gallery.features(subject) if self.encode else None
         return Scene(target, views, features, gallery.cameras(subject))
 
-    def _subject(self, lesson: Lesson) -> tuple[Gallery, Subject]:
+    def subject(self, lesson: Lesson) -> tuple[Gallery, Subject]:
+        """What is looked at in a lesson, and who draws it.
+
+        Raises:
+            InputError: labels on another body than the views show, or no shape of an object.
+        """
         if lesson.task == "human":
             return self.gallery, self._checked_body(lesson)
         if lesson.thing is None:
