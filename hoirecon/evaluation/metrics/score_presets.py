@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +35,11 @@ class ScorePreset:
     """That are tried."""
     kind: Kind = "contact"
     notes: tuple[str, ...] = ()
+
+    @property
+    def aggregators(self) -> Mapping[str, str]:
+        """How figures come about that are no means over samples."""
+        return {"f1_best": "best_of_all_thresholds", "ece": "over_all_vertices"}
 
     @property
     def metrics(self) -> tuple[MetricInfo, ...]:

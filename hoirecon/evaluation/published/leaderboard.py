@@ -65,7 +65,9 @@ def leaderboards(
 
 def _board(key: tuple[str, str], entries: list[Published], runs: Sequence[Run]) -> Leaderboard:
     first = entries[0]
-    ours = tuple(run for run in runs if run.about["task"] == key[0] and key[1] in run.about["protocols"])
+    task, protocol = key
+    known = protocol != UNKNOWN
+    ours = tuple(r for r in runs if known and r.about["task"] == task and protocol in r.about["protocols"])
     return Leaderboard(*key, first.split, first.topology, first.units, tuple(entries), ours)
 
 
@@ -80,7 +82,8 @@ def why_not(run: Run, boards: Mapping[tuple[str, str], Sequence[Published]]) -> 
         return "it is limited to the first samples"
     if about["coverage"]["missing"]:
         return f"{about['coverage']['missing']} of its samples have no answer"
-    scored = [boards[about["task"], name] for name in about["protocols"] if (about["task"], name) in boards]
+    names = [name for name in about["protocols"] if name != UNKNOWN]
+    scored = [boards[about["task"], name] for name in names if (about["task"], name) in boards]
     if not scored:
         return f"nothing here is published for {about['task']} under its protocols, {', '.join(about['protocols'])}"
     first = scored[0][0]

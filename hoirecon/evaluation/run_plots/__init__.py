@@ -7,3 +7,4 @@ from hoirecon.evaluation.run_plots.curves import forest_plot as forest_plot
 from hoirecon.evaluation.run_plots.curves import noise_ladder as noise_ladder
 from hoirecon.evaluation.run_plots.curves import threshold_curves as threshold_curves
 from hoirecon.evaluation.run_plots.draw import draw_run as draw_run
+from hoirecon.evaluation.run_plots.sweeps import precision_recall_plot as precision_recall_plot

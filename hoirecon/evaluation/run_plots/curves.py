@@ -16,12 +16,16 @@ from hoirecon.evaluation.runs.results import Run, Score
 
 LEAST_SPAN = {"cm": 1.0, "mm": 10.0, "m": 0.01, "deg": 1.0, "px": 1.0}
 """Shortest axis of an error, so that a method without errors does not show rounding."""
+BAND_POINTS, BAND_DRAWS = 101, 400
+"""Thresholds and draws of the band round a curve."""
 MOST_CATEGORIES = 40
 """Rows of a forest plot; the rest is counted in the title."""
 
 
 def threshold_curves(runs: Sequence[Run], path: Path, metrics: Sequence[str] | None = None) -> Path:
     """Share of samples that reach each threshold: at least that F1, at most that error. Failed ones never do.
+
+    The band is the pointwise 95 % interval of draws of groups (images or sequences).
 
     Args:
         runs: one or more of the same task.
@@ -36,32 +40,81 @@ def threshold_curves(runs: Sequence[Run], path: Path, metrics: Sequence[str] | N
     if not names:
         raise InputError("there is nothing to draw: no metric has a value for any sample")
     columns = min(3, len(names))
-    figure, axes = canvas(3.9 * columns, 3.1 * -(-len(names) // columns), -(-len(names) // columns), columns)
+    rows = -(-len(names) // columns)
+    figure, axes = canvas(3.9 * columns, 3.1 * rows + 0.4, rows, columns)
     for k, name in enumerate(names):
         _threshold_panel(axes[k], runs, name)
     for extra in axes[len(names) :]:
         extra.set_visible(False)
     if len(runs) > 1:
         axes[0].legend(fontsize=8, frameon=False, labelcolor=INK)
+    figure.suptitle(_title(runs), fontsize=9, color=INK, x=0.01, ha="left")
     return save(figure, path)
+
+
+def _title(runs: Sequence[Run]) -> str:
+    """Who was measured on how many, and what the bands are; two lines, as a single panel is narrow."""
+    rows = runs[0].rows
+    lost = sum(row.status != "ok" for row in rows)
+    failed = f", {lost} failed" if lost and len(runs) == 1 else ""
+    who = runs[0].method if len(runs) == 1 else f"{len(runs)} methods"
+    return f"{who}, {runs[0].about['protocol']}, {len(rows)} samples{failed}\nbands: 95 % intervals, by drawing groups"
 
 
 def _threshold_panel(axes: Any, runs: Sequence[Run], name: str) -> None:
     info = get_metric(name.rpartition(".")[2])
-    highest = 0.0
-    for run, color, dash in zip(runs, SERIES, DASHES, strict=False):
+    shown, highest = [], 0.0
+    for run in runs:
         values = _values(run, name)
-        told = values[~np.isnan(values)]
-        ok = np.array([row.status == "ok" for row in run.rows])[~np.isnan(values)]
-        x, share = reached(told, ok, info.higher_is_better)
-        axes.step(x, share, where="post", color=color, linestyle=dash, linewidth=1.8, label=run.method)
+        known = ~np.isnan(values)
+        told, ok = values[known], np.array([row.status == "ok" for row in run.rows])[known]
+        groups = [row.group for row, kept in zip(run.rows, known, strict=True) if kept]
+        shown.append((run, told, ok, groups))
         highest = max(highest, float(np.quantile(told[ok], 0.98)) if ok.any() else 0.0)
     end = 1.0 if info.higher_is_better and info.unit == "" else max(highest * 1.05, LEAST_SPAN.get(info.unit, 0.01))
+    for (run, told, ok, groups), color, dash in zip(shown, SERIES, DASHES, strict=False):
+        x, share = reached(told, ok, info.higher_is_better)
+        axes.step(x, share, where="post", color=color, linestyle=dash, linewidth=1.8, label=run.method)
+        grid = np.linspace(0.0, end, BAND_POINTS)
+        low, high = band(told, ok, groups, grid, info.higher_is_better)
+        axes.fill_between(grid, low, high, color=color, alpha=0.15, linewidth=0)
     axes.set_xlim(0, end)
     axes.set_ylim(0, 1.02)
     unit = f", {info.unit}" if info.unit else ""
     way = "at least" if info.higher_is_better else "at most"
-    frame(axes, f"{name}{unit}", f"share of samples with {way} that")
+    counts = sorted({len(told) for _, told, _, _ in shown})
+    defined = "" if counts == [len(runs[0].rows)] else f" (n {', '.join(map(str, counts))})"
+    frame(axes, f"{name}{unit}{defined}", f"share of samples with {way} that")
+
+
+def band(
+    values: FloatArray, ok: Any, groups: Sequence[str], grid: FloatArray, higher: bool
+) -> tuple[FloatArray, FloatArray]:
+    """Pointwise 95 % interval of the share of samples that reach each threshold, by drawing groups.
+
+    Args:
+        values: (N,) of the metric.
+        ok: (N,) False of failed samples, which reach nothing.
+        groups: (N) samples of one group are drawn together.
+        grid: (T,) thresholds.
+        higher: whether higher is better.
+
+    Returns:
+        Lower and upper ends, (T,) each; both the share itself with fewer than two groups.
+    """
+    beyond = values[:, None] >= grid if higher else values[:, None] <= grid
+    hits = beyond & np.asarray(ok)[:, None]
+    names, at = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    if len(names) < 2:
+        share = hits.mean(0) if len(hits) else np.zeros(len(grid))
+        return share, share
+    per_group = np.zeros((len(names), len(grid)))
+    np.add.at(per_group, at, hits.astype(np.float64))
+    size = np.bincount(at).astype(np.float64)
+    drawn = np.random.default_rng(0).multinomial(len(names), np.full(len(names), 1 / len(names)), size=BAND_DRAWS)
+    shares = (drawn @ per_group) / (drawn @ size)[:, None]
+    low, high = np.quantile(shares, [0.025, 0.975], axis=0)
+    return low, high
 
 
 def reached(values: FloatArray, ok: Any, higher: bool) -> tuple[FloatArray, FloatArray]:
@@ -141,7 +194,9 @@ def noise_ladder(levels: Mapping[str, Sequence[Run]], path: Path, metric: str | 
     info = get_metric(name)
     if info.higher_is_better and info.unit == "":
         axes.set_ylim(0, 1.02)
-    frame(axes, "noise", f"{name} ({info.unit or 'share'}), 95 % intervals")
+    counts = sorted({s.n for runs in levels.values() for s in [_score_of(runs, m, name) for m in methods] if s})
+    n = "-".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else "0"
+    frame(axes, "noise", f"{name} ({info.unit or 'share'})", f"n {n} at each level; bars: 95 % intervals")
     return save(figure, path)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hoirecon.evaluation.run_plots.bodies import Shown, error_map, worst_sheet, worst_values
 from hoirecon.evaluation.run_plots.curves import forest_plot, threshold_curves
+from hoirecon.evaluation.run_plots.sweeps import precision_recall_plot
 from hoirecon.evaluation.runs.results import Run
 from hoirecon.files import check_writable
 
@@ -28,6 +29,7 @@ def draw_run(run: Run, folder: Path, shown: Shown | None = None) -> list[Path]:
         drawn.append(forest_plot(run, folder / "categories.png"))
     if shown is not None and shown.pairs:
         drawn.append(error_map(shown, folder / "body_errors.png", f"{run.method}, {len(shown.pairs)} samples"))
+        drawn.append(precision_recall_plot(shown.pairs, folder / "precision_recall.png", run.method))
         values = worst_values(run.rows, headline.metric)
         if values:
             higher = headline.direction == "up"

@@ -81,12 +81,28 @@ def test_ours_stands_only_beside_an_equal_protocol_split_and_topology() -> None:
         ({"topology": "smplx"}, "labels are on 'smplx', theirs on 'smpl'"),
         ({"split": "trainval"}, "split is 'trainval'"),
         ({"protocols": ["symmetric"]}, "nothing here is published"),
+        ({"protocols": ["deco[threshold=0.3]"]}, "nothing here is published"),
+        ({"protocols": ["unknown-to-us"], "task": "behave/contho"}, "nothing here is published"),
+        ({"topology": "standin-6890"}, "labels are on 'standin-6890'"),
     ],
 )
 def test_what_may_not_stand_beside_them_is_refused_with_the_reason(changes: dict[str, Any], why: str) -> None:
     boards, refused = leaderboards(task="damon/binary", runs=[_run(**changes)])
     assert why in refused[0].why
     assert not any(board.ours for board in boards)
+
+
+def test_a_run_under_two_protocols_stands_in_both_tables_each_with_its_own_figures() -> None:
+    """And never under a protocol that its paper does not state, whatever its own are."""
+    run = _run(protocols=["deco", "interactvlm", "unknown"])
+    pooled_f1 = replace(run.scores[0], value=0.66, ci95=None, protocol="interactvlm")
+    boards, refused = leaderboards(task="damon/binary", runs=[replace(run, scores=(*run.scores, pooled_f1))])
+    assert not refused
+    last = {b.protocol: board_tables(b)[0].rows[-1] for b in boards if b.ours}
+    assert set(last) == {"deco", "interactvlm"}
+    assert last["deco"][1] == "70.32 [69.00, 72.00]"
+    assert last["interactvlm"][1] == "66.00"
+    assert last["interactvlm"][4] == "-"  # another geodesic error than theirs: not printed in its column
 
 
 def test_units_of_tables() -> None:

@@ -16,7 +16,8 @@ from hoirecon.evaluation.run_plots.bodies import (
     outcome_colors,
     worst_sheet,
 )
-from hoirecon.evaluation.run_plots.curves import reached
+from hoirecon.evaluation.run_plots.curves import band, reached
+from hoirecon.evaluation.run_plots.sweeps import THRESHOLDS, sweep_table
 from hoirecon.evaluation.runs.results import Run, SampleRow, Score
 from hoirecon.mesh import Mesh
 
@@ -71,12 +72,37 @@ def test_colours_of_hits_and_errors() -> None:
 def test_all_pictures_are_drawn_and_the_same_twice(tmp_path: Path) -> None:
     for name in ("a", "b"):
         drawn = draw_run(_run([0.1, 0.9, None]), tmp_path / name, _shown())
-        assert sorted(p.name for p in drawn) == ["body_errors.png", "categories.png", "thresholds.png", "worst.png"]
+        names = ["body_errors.png", "categories.png", "precision_recall.png", "thresholds.png", "worst.png"]
+        assert sorted(p.name for p in drawn) == names
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
     ladder = {f"level {k}": [_run([0.9 - 0.3 * k]), _run([0.5], "other")] for k in range(3)}
     assert noise_ladder(ladder, tmp_path / "ladder.png").stat().st_size > 5000
     assert threshold_curves([_run([0.1]), _run([0.7], "other")], tmp_path / "two.png").is_file()
+
+
+def test_bands_hold_the_share_and_draw_groups_together() -> None:
+    rng = np.random.default_rng(0)
+    values, ok, grid = rng.random(40), np.arange(40) > 4, np.linspace(0, 1, 11)
+    share = ((values[:, None] >= grid) & ok[:, None]).mean(0)
+    low, high = band(values, ok, [f"g{k}" for k in range(40)], grid, higher=True)
+    assert ((low <= share) & (share <= high)).all()
+    assert high[0] < 1  # the failed ones reach nothing
+    wide = band(values, ok, [f"g{k // 10}" for k in range(40)], grid, higher=True)
+    assert (wide[1] - wide[0]).mean() != pytest.approx((high - low).mean(), rel=0.01)
+    alone = band(values, ok, ["g"] * 40, grid, higher=True)
+    assert alone[0] == pytest.approx(share)
+    assert np.array_equal(alone[0], alone[1])
+    below = band(np.array([1.0, 3.0]), np.array([True, True]), ["a", "a"], np.array([0.0, 2.0, 4.0]), higher=False)
+    assert below[0].tolist() == [0.0, 0.5, 1.0]
+
+
+def test_sweep_by_hand_with_a_failed_sample() -> None:
+    """s0 at 0.5: hit {0}, predicted {0, 1}, true {0, 2}: 1/2, 1/2, 1/2; s1 failed: 0. Means 1/4."""
+    table = sweep_table(_shown().pairs)
+    assert table[THRESHOLDS.index(0.5)] == pytest.approx([0.25, 0.25, 0.25])
+    with pytest.raises(InputError, match="no samples"):
+        sweep_table({})
 
 
 def test_what_cannot_be_drawn_is_told(tmp_path: Path) -> None:
