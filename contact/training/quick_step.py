@@ -250,6 +250,8 @@ def _body_losses(
 ) -> dict[str, Tensor]:  # fmt: skip
     """Masks on the body of those answers that hold a contact token."""
     rows = [i for i, token in enumerate(tokens) if token is not None]
+    if not rows:
+        return {}
     prompts = network.contact_prompts(states[rows], [t for t in tokens if t is not None], views.cameras)
     features = _encoded(network, views.pictures, prompts)
     logits = network.mv_loc.localize_many(prompts, features, "human")
