@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from hoirecon.cli_bench_ladder import BenchLadder
 from hoirecon.cli_bench_runs import (
     BenchCheckData,
     BenchCompare,
@@ -195,6 +196,7 @@ class Bench:
         | Annotated[BenchValidate, tyro.conf.subcommand("validate")]
         | Annotated[BenchScore, tyro.conf.subcommand("score")]
         | Annotated[BenchCompare, tyro.conf.subcommand("compare")]
+        | Annotated[BenchLadder, tyro.conf.subcommand("ladder")]
         | Annotated[BenchReport, tyro.conf.subcommand("report")]
         | Annotated[BenchLeaderboard, tyro.conf.subcommand("leaderboard")]
         | Annotated[BenchCheckData, tyro.conf.subcommand("check-data")]

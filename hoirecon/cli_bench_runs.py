@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from hoirecon.data.datasets.predictions import Prediction
     from hoirecon.evaluation.runs.results import Run
     from hoirecon.evaluation.runs.runner import Outcome, RunConfig
+    from hoirecon.evaluation.tasks.noise import Noise
     from hoirecon.evaluation.tasks.task import Task
 
 EXIT_OK, EXIT_USAGE, EXIT_INPUT, EXIT_INCOMPLETE, EXIT_REGRESSION = range(5)
 
-Lists = Literal["tasks", "datasets", "metrics", "protocols", "methods", "published"]
+Lists = Literal["tasks", "datasets", "metrics", "protocols", "methods", "noise", "published"]
 
 
 class UsageError(InputError):
@@ -58,7 +59,7 @@ class BenchList(BenchCommand):
     """List what there is to measure with."""
 
     what: tyro.conf.Positional[Lists] = "tasks"
-    """Tasks, datasets, metrics, protocols, methods or published figures."""
+    """Tasks, datasets, metrics, protocols, methods, kinds of noise or published figures."""
     json: bool = False
     """Print JSON."""
 
@@ -114,6 +115,14 @@ def _methods() -> list[dict[str, Any]]:
     return [{"method": name, "about": text} for name, (text, _) in METHODS.items()]
 
 
+def _noises() -> list[dict[str, Any]]:
+    from hoirecon.evaluation.tasks.noise import AXES
+
+    return [
+        {"noise": name, "rungs": ", ".join(a.amounts), "unit": a.unit, "about": a.about} for name, a in AXES.items()
+    ]
+
+
 def _published() -> list[dict[str, Any]]:
     from hoirecon.evaluation.published import list_published
 
@@ -129,6 +138,7 @@ LISTINGS = {
     "metrics": _metrics,
     "protocols": _protocols,
     "methods": _methods,
+    "noise": _noises,
     "published": _published,
 }
 
@@ -154,7 +164,7 @@ class BenchDescribe(BenchCommand):
         """Carry the command out."""
         from hoirecon.evaluation.tasks.describe import describe, described_text
 
-        told = describe(_task(self.task))
+        told = describe(task_named(self.task))
         print(json.dumps(told, indent=1, ensure_ascii=False) if self.json else described_text(told))
         return EXIT_OK
 
@@ -202,7 +212,8 @@ class BenchRun(BenchCommand):
     weights: Path | None = None
     """Folder of a learned method's weights."""
     body: Path | None = None
-    """Your body file (SMPL family): geodesic errors, and methods that need it."""
+    """Your body file (SMPL family), or a folder of one per gender: geodesic errors, truth that holds parameters, and
+    methods that answer on it."""
     protocol: str | None = None
     """Preset that comes first; by default the task's."""
     device: str = "cpu"
@@ -218,7 +229,9 @@ class BenchRun(BenchCommand):
     workers: int = 1
     """Workers of Ray."""
     seed: int = 0
-    """Recorded with the run."""
+    """Recorded with the run; also of --noise."""
+    noise: str = ""
+    """What the method is handed made worse, e.g. mask=5 or level=L3; `bench ladder` runs rising amounts."""
     baseline: Path | None = None
     """An earlier run; exit code 4 if this one is worse beyond chance."""
     no_plots: bool = False
@@ -228,16 +241,18 @@ class BenchRun(BenchCommand):
 
     def work(self) -> int:
         """Carry the command out."""
+        from hoirecon.evaluation.runs.ladder import SPOILT, at_level
         from hoirecon.evaluation.runs.runner import run_task
         from hoirecon.evaluation.tasks.methods import METHODS, MethodSpec
 
-        task = _task(self.task)
+        task = task_named(self.task)
         if self.method not in METHODS:
             raise UsageError(f"no method is called '{self.method}'; there are {', '.join(METHODS)}")
-        _check_protocol(task, self.protocol)
-        spec = MethodSpec(self.method, self.weights, self.body, self.device)
-        baseline = _baseline(self.baseline)
-        outcome = run_task(task, self.data, spec, self.out, self._config(), _tell)
+        check_protocol(task, self.protocol)
+        noise = _noise(self.noise, self.seed)
+        spec = MethodSpec(self.method, self.weights, self.body, self.device, noise, self.out / SPOILT)
+        baseline, task = _baseline(self.baseline), at_level(task, noise)
+        outcome = run_task(task, self.data, spec, self.out, self._config(), tell_answer)
         return _finish(outcome, self, baseline)
 
     def _config(self) -> RunConfig:
@@ -289,7 +304,7 @@ class BenchValidate(BenchCommand):
     """Read a file or folder of predictions and say what is in it, or what is wrong with it."""
 
     predictions: tyro.conf.Positional[Path]
-    """Folder of .npz or .json, a run, DECO's or RHOBIN's .pkl, BOP's .csv."""
+    """Folder of .npz or .json, a run, DECO's or RHOBIN's .pkl, BOP's .csv, folders of meshes or clouds."""
     task: str = ""
     """What they answer; with --gt also holds their ids and sizes against the data."""
     gt: Path | None = None
@@ -301,7 +316,7 @@ class BenchValidate(BenchCommand):
         """Carry the command out."""
         from hoirecon.evaluation.runs.foreign import validate_answers
 
-        task = _task(self.task) if self.task else None
+        task = task_named(self.task) if self.task else None
         if self.gt is not None and task is None:
             raise UsageError("--gt goes with --task: which data is it?")
         told = validate_answers(self.predictions, "" if task is None else task.dataset)
@@ -337,7 +352,7 @@ class BenchScore(BenchCommand):
     """Score predictions that some program wrote against your copy of the data; exit code 3 if some are missing."""
 
     predictions: tyro.conf.Positional[Path]
-    """Folder of .npz or .json, a run, DECO's or RHOBIN's .pkl, BOP's .csv."""
+    """Folder of .npz or .json, a run, DECO's or RHOBIN's .pkl, BOP's .csv, folders of meshes or clouds."""
     gt: Path
     """Folder of your copy of the data."""
     protocol: str | None = None
@@ -347,7 +362,7 @@ class BenchScore(BenchCommand):
     method: str = "predictions"
     """What to call them in tables."""
     body: Path | None = None
-    """Your body file, for geodesic errors and for truth that holds body parameters."""
+    """Your body file, or a folder of one per gender, for geodesic errors and truth that holds body parameters."""
     out: Path | None = None
     """Folder to write the run to."""
     limit: int | None = None
@@ -368,8 +383,8 @@ class BenchScore(BenchCommand):
 
         if not self.task and self.protocol is None:
             raise UsageError("say what is scored: --task, or --protocol")
-        task = _task(self.task) if self.task else _task_of(str(self.protocol), self.gt)
-        _check_protocol(task, self.protocol)
+        task = task_named(self.task) if self.task else _task_of(str(self.protocol), self.gt)
+        check_protocol(task, self.protocol)
         baseline, dataset = _baseline(self.baseline), task.open(self.gt)
         given = read_answers(self.predictions, task, dataset)
         distances = distances_of(topology_of(task, dataset), self.body) if task.truth == "body_contact" else None
@@ -485,7 +500,7 @@ class BenchLeaderboard(BenchCommand):
 
 
 # -------------------------------------------------------------------------------------------------------------- shared
-def _task(name: str) -> Task:
+def task_named(name: str) -> Task:
     from hoirecon.evaluation.tasks import get_task
 
     try:
@@ -494,7 +509,16 @@ def _task(name: str) -> Task:
         raise UsageError(str(err)) from err
 
 
-def _check_protocol(task: Task, protocol: str | None) -> None:
+def _noise(text: str, seed: int) -> Noise | None:
+    from hoirecon.evaluation.tasks.noise import Noise
+
+    try:
+        return Noise.parse(text, seed) if text else None
+    except InputError as err:
+        raise UsageError(str(err)) from err
+
+
+def check_protocol(task: Task, protocol: str | None) -> None:
     try:
         task.presets(protocol)
     except InputError as err:
@@ -559,7 +583,7 @@ def _draw(run: Run, folder: Path, pairs: dict[str, Any] | None = None, body: Pat
         print(f"no plots: {err}", file=sys.stderr)
 
 
-def _tell(done: int, of: int, said: Prediction) -> None:
+def tell_answer(done: int, of: int, said: Prediction) -> None:
     if said.failed:
         print(f"{done}/{of} {said.id}: failed, {said.failed}", file=sys.stderr, flush=True)
     elif done == of or done % max(of // 20, 1) == 0:

@@ -129,7 +129,7 @@ def _sample(root: Path, folder: Path, template: Template, stand_in: bool) -> Sam
         object_box=boxes.get("obj"),
         camera=_camera(folder, params, image),
         object_mesh=mesh,
-        extra={"depth": first_file(folder / "depth.png")},
+        extra={"depth": first_file(folder / "depth.png"), "mesh_has_size": template == "none"},
     )
     truth = ReconstructionTruth(
         object_pose=pose,

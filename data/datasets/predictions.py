@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import numpy as np
@@ -281,7 +281,7 @@ def _unpack(header: Mapping[str, Any], arrays: Mapping[str, Any]) -> Prediction:
         seconds=None if seconds is None else float(seconds),
         notes=tuple(header["notes"]),
         **{name: contacts[name] for name in _CONTACTS if name in contacts},
-        **{name: arrays[name] for name in (*_POINTS, *_FACES) if name in arrays},
+        **cast(Any, {name: arrays[name] for name in (*_POINTS, *_FACES) if name in arrays}),
     )
 
 

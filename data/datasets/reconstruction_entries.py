@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hoirecon.data.datasets.registry import DatasetEntry
+from hoirecon.data.datasets.registry import GENERATED, DatasetEntry
 
 ENTRIES: tuple[DatasetEntry, ...] = (
     DatasetEntry(
@@ -75,8 +75,8 @@ ENTRIES: tuple[DatasetEntry, ...] = (
         name="closedworld",
         title="seeded scenes of the free body and library objects in which everything is known",
         licence="made by this library; body and objects CC0",
-        where="nowhere: give an empty folder, the questions' pictures are kept in it",
-        formats=("generated",),
+        where="nowhere: give a folder of any name, the questions' pictures are kept in it",
+        formats=(GENERATED,),
         splits=("dev", "test"),
         truth=("reconstruction", "body_contact", "object_contact", "correspondences"),
         reader="hoirecon.data.datasets.closedworld:open_closedworld",

@@ -21,6 +21,10 @@ _ENTRIES_IN = ("hoirecon.data.datasets.contact_entries", "hoirecon.data.datasets
 """Modules whose ``ENTRIES`` make the list."""
 
 
+GENERATED = "generated"
+"""Format of data that is made and not read: its folder need not be there."""
+
+
 @dataclass(frozen=True)
 class DatasetEntry:
     """What is known of a dataset without having it."""
@@ -75,7 +79,7 @@ def open_dataset(name: str, root: str | Path, split: str = "test", **options: An
     entry, root = get_entry(name), Path(root).expanduser()
     if split not in entry.splits:
         raise InputError(f"{name} has no split '{split}', only {', '.join(entry.splits)}")
-    if not root.is_dir():
+    if not root.is_dir() and GENERATED not in entry.formats:
         raise MissingFile(f"the folder {root} does not exist: get {name} from {entry.where}")
     return _reader(entry)(root, split, **_known(entry, options))
 

@@ -1,0 +1,147 @@
+"""Methods by name from files to figures: the learned estimators, geometry, and reconstructions from photographs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hoirecon.cli import run as hoirecon
+from hoirecon.data.datasets.fixtures import write_contho, write_damon, write_piad, write_pico_db, write_smplh
+from hoirecon.errors import InputError
+from hoirecon.evaluation import RunConfig, load_run, run_task
+from hoirecon.evaluation.tasks import get_task
+from hoirecon.evaluation.tasks.estimators import recut
+from hoirecon.evaluation.tasks.joint_methods import JOINT
+from hoirecon.evaluation.tasks.methods import METHODS, MethodSpec, build_method
+from hoirecon.perception.models import missing_models
+
+
+def _bench(*words: Any) -> int:
+    return hoirecon(["bench", *map(str, words), "--no-plots"])
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A toy network in the released layout of InteractVLM: weights, the tokenizer's files, a vision tower inside."""
+    pytest.importorskip("transformers")
+    from hoirecon.contact.toy import toy_model
+    from tests.contact.checkpoints.tiny_checkpoint import write_released
+
+    model = toy_model()
+    folder = write_released(tmp_path_factory.mktemp("toy") / "interactvlm-toy", model.network)
+    model.tokenizer.save(folder)
+    return folder
+
+
+def test_interactvlm_answers_a_stand_in_of_damon_with_pictures(weights: Path, tmp_path: Path, capsys: Any) -> None:
+    """The command of the issue, word for word but for the folders; the toy network's answers are noise, and scored."""
+    write_damon(tmp_path / "DAMON", samples=3, smplx=False)
+    body = write_smplh(tmp_path / "SMPLH_NEUTRAL.pkl")
+    run = ("run", "--task", "damon/binary", "--method", "interactvlm", "--weights", weights, "--data",
+           tmp_path / "DAMON", "--body", body)  # fmt: skip
+    assert _bench(*run, "--out", tmp_path / "x") == 0
+    found = load_run(tmp_path / "x")
+    assert not found.failed
+    assert found.about["params"]["answers"] == "generated"
+    assert found.about["data"]["topology"] == found.about["params"]["body"] == "standin-6890"
+    assert found.score("geo_fp_cm").value is not None
+    assert _bench(*run[:-2], "--out", tmp_path / "y") == 2  # without the body it would be on another one
+    assert "give its model file with --body" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("task", "writer"),
+    [("piad/seen", write_piad), pytest.param("pico/body", write_pico_db, marks=pytest.mark.slow)],
+)
+def test_interactvlm_answers_points_and_bodies_elsewhere(task: str, writer: Any, weights: Path, tmp_path: Path) -> None:
+    writer(tmp_path / "data")
+    body = write_smplh(tmp_path / "body.npz")
+    out = tmp_path / "x"
+    args = ("--weights", weights, "--data", tmp_path / "data", "--body", body, "--out", out, "--limit", 2)
+    assert _bench("run", "--task", task, "--method", "interactvlm", *args) in (0, 3)
+    run = load_run(out)
+    assert [row.status for row in run.rows] == ["ok"] * 2
+
+
+def test_every_family_of_tasks_has_a_method_that_learns_or_measures(tmp_path: Path) -> None:
+    """Of the constant ones apart: which methods can be built for contact, affordance and reconstruction."""
+    simple = {"all", "nothing", "truth"}
+    families = {"contact": {"interactvlm", "tiny", "geometric", "category-mean"}, "affordance": {"interactvlm"},
+                "reconstruction": set(JOINT)}  # fmt: skip
+    assert set().union(*families.values()) | simple == set(METHODS)
+    write_contho(tmp_path)
+    task = get_task("behave/contho")
+    assert build_method(MethodSpec("mask-depth"), task, task.open(tmp_path), tmp_path).name == "mask-depth"
+    with pytest.raises(InputError, match="places objects"):
+        other = get_task("behave/contact-contho")
+        build_method(MethodSpec("hoirecon"), other, other.open(tmp_path), tmp_path)
+    with pytest.raises(InputError, match="asks for a reconstruction: take one of hoirecon"):
+        build_method(MethodSpec("all"), task, task.open(tmp_path), tmp_path)
+
+
+def test_samples_that_fail_say_why(tmp_path: Path) -> None:
+    """Pictures of noise hold nobody, and three of four pictures are not there: no sample is lost, each has a reason."""
+    if missing_models():
+        pytest.skip("BlazePose's files are not here")
+    write_contho(tmp_path / "data")
+    body = write_smplh(tmp_path / "body.npz")
+    out = tmp_path / "x"
+    args = ("run", "--task", "behave/contho", "--method", "hoirecon", "--data", tmp_path / "data", "--body", body)
+    assert _bench(*args, "--out", out) == 3
+    run = load_run(out)
+    assert [row.status for row in run.rows] == ["failed"] * 4
+    assert sum("the data hands out no image" in row.reason for row in run.rows) == 3
+    assert "no person was found" in run.rows[0].reason
+    assert run.score("cd_object_cm").value == 100.0  # the worst case
+
+
+def test_a_baseline_places_the_object_of_a_scene(tmp_path: Path) -> None:
+    task = replace(get_task("closedworld/joint"), split="dev")
+    run = run_task(task, tmp_path / "data", MethodSpec("mask-depth"), tmp_path / "x", RunConfig(limit=1)).run
+    assert run is not None
+    assert not run.failed
+    value = run.score("surface_object_cm").value
+    assert value is not None
+    assert 0 < value < 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", sorted({*JOINT, "nothing"} - {"mask-depth"}))
+def test_other_reconstructions_place_it_too(method: str, tmp_path: Path) -> None:
+    task = replace(get_task("closedworld/joint"), split="dev")
+    run = run_task(task, tmp_path / "data", MethodSpec(method), tmp_path / "x", RunConfig(limit=1)).run
+    assert run is not None
+    assert not run.failed, run.failed[0].reason
+
+
+@pytest.mark.parametrize("method", ["tiny", pytest.param("geometric", marks=pytest.mark.slow)])
+def test_estimators_answer_where_there_is_evidence(method: str, tmp_path: Path) -> None:
+    task = replace(get_task("closedworld/human"), split="dev")
+    run = run_task(task, tmp_path / "data", MethodSpec(method), tmp_path / "x", RunConfig(limit=1)).run
+    assert run is not None
+    assert not run.failed, run.failed[0].reason
+    assert run.score("f1").value is not None
+
+
+@pytest.mark.slow
+def test_the_whole_way_from_an_exported_photograph(tmp_path: Path) -> None:
+    """BlazePose, contact, fit: a rendered scene as an Open3DHOI folder, whose mesh has lost its size."""
+    from hoirecon.data.datasets.closedworld_export import export_closedworld
+
+    folder = export_closedworld([0], tmp_path, ["open3dhoi"])["open3dhoi"]
+    run = run_task("open3dhoi/gshoi", folder, MethodSpec("hoirecon"), tmp_path / "x").run
+    assert run is not None
+    assert not run.failed, run.failed[0].reason
+    assert run.rows[0].values["scale"] is not None
+
+
+def test_thresholds_are_moved_to_one_half() -> None:
+    values = np.linspace(0, 1, 101)
+    bent = recut(values, 0.25)
+    assert bent[25] == 0.5
+    assert (np.diff(bent) > 0).all()
+    assert (bent[0], bent[-1]) == (0.0, 1.0)
