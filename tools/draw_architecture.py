@@ -33,6 +33,7 @@ DOOR = (
     "hoirecon.cli_finetune",
     "hoirecon.landmark_errors",
     "hoirecon.cli_bench_runs",
+    "hoirecon.cli_bench_ladder",
     "hoirecon.doctor",
     "hoirecon.sample",
     "hoirecon.scene",
