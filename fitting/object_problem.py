@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -79,8 +81,8 @@ class ObjectProblem:
     """Centred object frame."""
     object_points: Tensor
     """(P, 3) centred object frame."""
-    body_grid: DistanceGrid
-    """Camera frame."""
+    distances_to_body: Callable[[], DistanceGrid]
+    """Gives :attr:`body_grid`, made when it is first asked for: a joint fit from given starts never asks."""
     scale_prior: tuple[float, float]
     body_depth: float
     """Mean depth of the body, metres."""
@@ -90,6 +92,11 @@ class ObjectProblem:
     """Of the object at its expected scale, metres."""
     extra: tuple[Term[ObjectState], ...] = ()
     """Terms of every stage that the evidence of this object alone does not give: what the ground says."""
+
+    @property
+    def body_grid(self) -> DistanceGrid:
+        """Of the body where the object may be, camera frame."""
+        return self.distances_to_body()
 
     def view(self, stage: StageConfig) -> View:
         """What poses look at in a stage."""
@@ -196,7 +203,7 @@ def prepare(
         body_points=tensor(_body_points(body, near)),
         object_grid=shape.grid,
         object_points=_object_points(tensor(shape.samples), contact_set),
-        body_grid=_body_grid(body, near, shape.mesh.diagonal).to(device, dtype),
+        distances_to_body=cache(lambda: _body_grid(body, near, shape.mesh.diagonal).to(device, dtype)),
         scale_prior=(obj.size_prior[0], max(obj.size_prior[1], FIXED_SCALE_SIGMA)),
         body_depth=float(body.verts[:, 2].mean()),
         probe=tensor(shape.probe),
