@@ -16,7 +16,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "hoirecon.fitting": ("hoirecon.data", "hoirecon.contact"),
     "hoirecon.views": (),
     "hoirecon.retrieval": ("hoirecon.data",),
-    "hoirecon.evaluation": ("hoirecon.data", "hoirecon.contact", "hoirecon.fitting", "hoirecon.views"),
+    "hoirecon.evaluation": (
+        "hoirecon.perception",
+        "hoirecon.data",
+        "hoirecon.contact",
+        "hoirecon.fitting",
+        "hoirecon.views",
+    ),
 }
 """Room -> other rooms it may import. Every room may import the core types; the core imports no room."""
 
