@@ -75,7 +75,7 @@ class Train:
     device: Literal["auto", "cpu"] = "auto"
     """cpu keeps off graphics cards."""
     accelerate_config: Path | None = None
-    """Config file of accelerate (`accelerate config`): several devices, DeepSpeed, FSDP."""
+    """Config file of accelerate (`accelerate config`): several devices, DeepSpeed's ZeRO-1 and ZeRO-2."""
     validation: float = 0.05
     """Share of the training split's photographs that are kept for validation."""
     validate_every: int = 500

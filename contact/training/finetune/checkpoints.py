@@ -29,7 +29,7 @@ from hoirecon.files import atomic_folder, read_json, write_json
 FOLDER, BEST = "checkpoints", "best"
 TRAINED_FILE, OPTIMIZER_FILE, STATE_FILE = "trained.safetensors", "optimizer.pt", "state.json"
 PIECES = "pieces"
-"""Folder of what DeepSpeed or FSDP wrote, in a checkpoint."""
+"""Folder of what DeepSpeed wrote, in a checkpoint."""
 _STEP = re.compile(r"step-(\d{6,})")
 
 
@@ -157,7 +157,7 @@ def _difference(theirs: Any, ours: Mapping[str, Any]) -> str:
             one, two = theirs.get(name), ours.get(name)
             if isinstance(one, Mapping) and isinstance(two, Mapping):
                 return _difference(one, two)
-            return f"{name} {str(one)[:60]!r} in place of {str(two)[:60]!r}"
+            return f"{name} {str(one)[:60]} in place of {str(two)[:60]}"
     return "other settings"
 
 

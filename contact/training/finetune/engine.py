@@ -1,8 +1,8 @@
 """The loop: passes, gradients over all processes, a step, a log, a validation, a checkpoint; by ``accelerate``.
 
 What happens in a step is a function of the seed, the step's number and the process's, so a run that was killed and goes
-on from its last checkpoint ends in the same bits as one that was not. How processes share the work (DDP, DeepSpeed,
-FSDP) is accelerate's matter: its environment or config file says so.
+on from its last checkpoint ends in the same bits as one that was not. How processes share the work (DDP,
+DeepSpeed) is accelerate's matter: its environment or config file says so.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,11 +27,11 @@ from hoirecon.contact.training.finetune.checkpoints import (
 )
 from hoirecon.contact.training.finetune.settings import FinetuneConfig
 from hoirecon.contact.training.finetune.trainable import checkpoint_layers, trained
-from hoirecon.contact.training.finetune.weighing import PARTS, StepModule, counts_of
+from hoirecon.contact.training.finetune.weighing import PARTS, StepModule, computing, counts_of
 from hoirecon.contact.training.losses import LossConfig
 from hoirecon.contact.training.public.batches import TrainingSet, ahead, to_device
 from hoirecon.contact.training.step import Sample
-from hoirecon.errors import HoireconError, MissingExtraError, require
+from hoirecon.errors import HoireconError, InputError, MissingExtraError, require
 
 LOGS = "logs"
 """Folder of TensorBoard's files in a run's folder."""
@@ -47,20 +47,19 @@ class DivergedError(HoireconError, ArithmeticError):
     """Gradients are no numbers, step after step."""
 
 
-def make_accelerator(config: FinetuneConfig, compute: torch.dtype, device: str = "auto") -> Any:
-    """Accelerate's object for this process.
+def make_accelerator(config: FinetuneConfig, device: str = "auto") -> Any:
+    """Accelerate's object for this process; in which type is computed is settled here, not there.
 
     Args:
         config: settings.
-        compute: type of the computation.
         device: ``cpu`` keeps off graphics cards; ``auto`` takes this process's own card if there is one.
 
     Raises:
         MissingExtraError: accelerate is not installed.
+        InputError: an engine that cuts the weights up.
     """
     accelerate = require("accelerate", extra="train")
     accelerator = accelerate.Accelerator(
-        mixed_precision="bf16" if compute == torch.bfloat16 else "no",
         gradient_accumulation_steps=config.accumulate,
         cpu=device == "cpu",
         kwargs_handlers=[
@@ -69,9 +68,19 @@ def make_accelerator(config: FinetuneConfig, compute: torch.dtype, device: str =
         ],
     )
     plugin = getattr(accelerator.state, "deepspeed_plugin", None)
+    if _kind(accelerator) == "FSDP" or (plugin is not None and plugin.zero_stage > 2):
+        raise InputError(
+            "FSDP and ZeRO-3 cut the weights into pieces, with which no question can be answered for validation: take "
+            "plain data parallelism, or DeepSpeed's ZeRO-1 or ZeRO-2 (`accelerate config`)"
+        )
     if plugin is not None:
         plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = config.batch
     return accelerator
+
+
+def _kind(accelerator: Any) -> str:
+    """Accelerate's name of how processes share the work."""
+    return str(accelerator.distributed_type).rpartition(".")[2]
 
 
 class Finetuner:
@@ -124,18 +133,18 @@ class Finetuner:
         if found is not None:  # before engines cut the parameters up
             self.state, folder = found
             read_trained(folder / TRAINED_FILE, parameters)
-            if not self.sharded:
+            if not self.in_pieces:
                 optimizer.load_state_dict(read_optimizer(folder / OPTIMIZER_FILE))
-        module = StepModule(network, LossConfig.of(network.config))
+        self.compute = network.vlm.projector.weight.dtype  # that of all frozen weights
+        module = StepModule(network, LossConfig.of(network.config), self.compute)
         self.module, self.optimizer = accelerator.prepare(module, optimizer)
-        if found is not None and self.sharded:
+        if found is not None and self.in_pieces:
             accelerator.load_state(str(found[1] / PIECES))
 
     @property
-    def sharded(self) -> Literal["", "DEEPSPEED", "FSDP"]:
-        """Whether an engine keeps the optimiser's state in pieces, and which."""
-        kind = str(self.accelerator.distributed_type).rpartition(".")[2]
-        return kind if kind in ("DEEPSPEED", "FSDP") else ""  # type: ignore[return-value]
+    def in_pieces(self) -> bool:
+        """Whether DeepSpeed keeps the optimiser's state, each process its own part."""
+        return _kind(self.accelerator) == "DEEPSPEED"
 
     def run(self, until: int | None = None, progress: bool = False) -> RunState:
         """Train to the end, or to a step before it.
@@ -182,7 +191,7 @@ class Finetuner:
         told = self.gradients(samples)
         norm = float(self.accelerator.clip_grad_norm_(self.module.parameters(), self.config.clip) or 0.0)
         finite = norm == norm and abs(norm) != float("inf")
-        if finite or self.sharded == "DEEPSPEED":  # whose backward has stepped already
+        if finite or self.in_pieces:  # DeepSpeed's backward has stepped already
             self.optimizer.step()
         self.optimizer.zero_grad()
         self.state.step += 1
@@ -214,11 +223,8 @@ class Finetuner:
         return {"total": float(told.sum()), **dict(zip(PARTS, told.tolist(), strict=True))}
 
     def weights(self) -> dict[str, Tensor]:
-        """What is trained, by name, on this machine's memory; every process must ask."""
-        if self.sharded != "FSDP":
-            return {name: parameter.detach().cpu() for name, parameter in self._parameters.items()}
-        state = self.accelerator.get_state_dict(self.module)
-        return {name: state[f"network.{name}"].detach().cpu() for name in self._parameters}
+        """What is trained, by name, in the processor's memory."""
+        return {name: parameter.detach().cpu() for name, parameter in self._parameters.items()}
 
     def _over_all(self, values: Tensor) -> Tensor:
         """Their sum over all processes."""
@@ -238,7 +244,7 @@ class Finetuner:
     def _validate(self, board: _Board) -> None:
         assert self.validate is not None  # the caller has looked
         self.network.eval()
-        with torch.no_grad(), self.accelerator.autocast():
+        with torch.no_grad(), computing(self.compute, self.accelerator.device):
             figures = {"step": float(self.state.step), **self.validate()}
         self.network.train()
         self.state.validation.append(figures)
@@ -252,11 +258,11 @@ class Finetuner:
 
     def _save(self) -> None:
         weights = self.weights()
-        pieces = self.checkpoints.folder / f".pieces-{self.state.step}" if self.sharded else None
+        pieces = self.checkpoints.folder / f".pieces-{self.state.step}" if self.in_pieces else None
         if pieces is not None:
             self.accelerator.save_state(str(pieces))  # every process writes its own
         if self.accelerator.is_main_process:
-            optimizer = {} if self.sharded else self.optimizer.state_dict()
+            optimizer = {} if self.in_pieces else self.optimizer.state_dict()
             self.checkpoints.save(self.state, weights, optimizer, pieces)
         self.accelerator.wait_for_everyone()
 

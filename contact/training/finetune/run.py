@@ -10,7 +10,7 @@ Given again, the same run goes on from its last checkpoint.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -36,9 +36,11 @@ from hoirecon.contact.training.finetune.validation import Validation
 from hoirecon.contact.training.public.batches import TrainingSet, settings
 from hoirecon.contact.training.public.mixing import Mixture
 from hoirecon.errors import InputError, require
-from hoirecon.files import atomic_file, check_replaceable, read_json, write_json
+from hoirecon.files import atomic_file, check_replaceable, home_dir, read_json, write_json
 
-RUN_FILE, CARD_FILE, PICTURE_FILE, LISTS = "run.json", "card.md", "batch.png", "lists"
+RUN_FILE, CARD_FILE, PICTURE_FILE = "run.json", "card.md", "batch.png"
+LISTS = "lessons"
+"""Folder beside the views where lists of lessons are kept between runs."""
 EPOCH_STEPS = 500
 """Steps of an epoch, as in the published recipe; it only sets when another order of data sets is drawn."""
 PACKAGES = ("accelerate", "peft", "torch.utils.tensorboard")
@@ -109,7 +111,7 @@ class Prepared:
         """The data, opened."""
         given = self.run.data
         if given.lists is None:
-            given = DataConfig(**{**_plain(given), "lists": self.run.out / LISTS})
+            given = replace(given, lists=(self.run.views or home_dir() / "views").with_name(LISTS))
         return open_data(given)
 
     def network(self, device: torch.device | str) -> InteractVLMNetwork:
@@ -204,9 +206,9 @@ def finetune(run: FinetuneRun, until: int | None = None, tell: Tell = print) -> 
     """
     prepared = Prepared(run)
     _ = prepared.data  # what is wrong with it is said before weights are read
-    accelerator = make_accelerator(run.config, prepared.dtype, prepared.kind)
-    split = accelerator.num_processes if str(accelerator.distributed_type).endswith(("FSDP", "DEEPSPEED")) else 1
-    check_training_memory(prepared.memory, accelerator.device, split)
+    accelerator = make_accelerator(run.config, prepared.kind)
+    engine = str(accelerator.distributed_type).endswith("DEEPSPEED")
+    check_training_memory(prepared.memory, accelerator.device, accelerator.num_processes if engine else 1)
     network = prepared.network(accelerator.device)
     lessons = prepared.lessons(network, accelerator.process_index, accelerator.num_processes)
     validation = _validation(prepared, lessons, accelerator)
@@ -230,8 +232,7 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
 
 def _validation(prepared: Prepared, lessons: TrainingSet, accelerator: Any) -> Validation | None:
     config, sources = prepared.run.config, prepared.data.validation
-    # FSDP cuts the weights into pieces that a single question cannot be answered with.
-    if not config.validate_samples or not sources or str(accelerator.distributed_type).endswith("FSDP"):
+    if not config.validate_samples or not sources:
         return None
     stage = lessons.maker.stage
     rank, world = accelerator.process_index, accelerator.num_processes
@@ -269,7 +270,7 @@ def _leave(prepared: Prepared, trainer: Finetuner, lessons: TrainingSet, tell: T
     found = trainer.checkpoints.best() or trainer.checkpoints.latest()
     if found is None:
         raise InputError(f"{run.out} holds no checkpoint: begin again")
-    if trainer.sharded:  # an engine has cut this one up
+    if trainer.in_pieces:  # DeepSpeed has given this one other types
         network = prepared.network("cpu")
     read_trained(found[1] / TRAINED_FILE, trained(network))
     learned = sum(p.numel() for p in trained(network).values())
@@ -305,7 +306,3 @@ def _facts(
         processes=trainer.accelerator.num_processes,
         stand_in=data.stand_in,
     )
-
-
-def _plain(config: DataConfig) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in config.__dataclass_fields__}

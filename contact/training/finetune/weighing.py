@@ -38,13 +38,18 @@ def counts_of(samples: Sequence[Sample]) -> Tensor:
     return torch.tensor([count[name] for name in PARTS], dtype=torch.float64)
 
 
+def computing(compute: torch.dtype, device: torch.device) -> torch.autocast:
+    """Within it what is kept in float32 computes in this type."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=compute == torch.bfloat16)
+
+
 class StepModule(nn.Module):
     """A network whose forward pass is a teacher-forced pass over a batch; what engines wrap."""
 
-    def __init__(self, network: InteractVLMNetwork, config: LossConfig) -> None:
-        """For a network and the weights of its losses."""
+    def __init__(self, network: InteractVLMNetwork, config: LossConfig, compute: torch.dtype = torch.float32) -> None:
+        """For a network, the weights of its losses, and the type of the computation."""
         super().__init__()
-        self.network, self.config = network, config
+        self.network, self.config, self.compute = network, config, compute
 
     def forward(self, samples: Sequence[Sample], weight: Tensor) -> Tensor:
         """(parts,) weighed parts of the loss; their sum is what is differentiated.
@@ -53,7 +58,8 @@ class StepModule(nn.Module):
             samples: one pass.
             weight: (parts,) its share of each part of the whole step.
         """
-        parts = training_step(self.network, samples, self.config)
+        with computing(self.compute, weight.device):
+            parts = training_step(self.network, samples, self.config)
         values = torch.stack([getattr(parts, name).float() for name in PARTS])
         # Where a pass has nothing to say of a part it says 0, which has no gradient.
         return values * weight.to(values)
