@@ -12,7 +12,7 @@ import numpy as np
 from hoirecon.arrays import FloatArray, IntArray
 from hoirecon.errors import InputError, require
 from hoirecon.evaluation.closedworld.plots import EXTRA
-from hoirecon.evaluation.run_plots.style import BLUE, GREEN, INK, ORANGE, SOFT, canvas, save
+from hoirecon.evaluation.run_plots.style import BLUE, GREEN, INK, ORANGE, SOFT, save
 from hoirecon.mesh import Mesh
 
 THRESHOLD = 0.5
@@ -23,6 +23,20 @@ LEAST_RATE = 0.01
 """Top of a colour bar is at least this share, so that one sample of many does not shine."""
 WORST = 8
 """Samples of a contact sheet."""
+WHOLE_BODY_M = 1.0
+"""A surface wider than this has arms stretched out: its palms and soles are drawn apart."""
+PALM_M, SOLE_M = 0.19, 0.08
+"""How much of the ends is drawn as palms and soles."""
+_BELOW = np.array([[1.0, 0, 0], [0, 0, 1.0], [0, -1.0, 0]])
+"""Seen from below, the front upwards."""
+VIEWS = {
+    "front": np.eye(3),
+    "back": np.diag([-1.0, 1.0, -1.0]),
+    "right palm": _BELOW,
+    "soles": _BELOW,
+    "left palm": _BELOW,
+}
+"""View -> rotation of the rest pose to x right, y up, z to the eye."""
 
 
 @dataclass(frozen=True)
@@ -60,28 +74,26 @@ def error_rates(shown: Shown) -> tuple[FloatArray, FloatArray, FloatArray]:
 
 
 def error_map(shown: Shown, path: Path, title: str = "") -> Path:
-    """Front and back of the body: how often each place truly touches, is hallucinated, is missed."""
-    figure, axes = canvas(10.5, 2.9, 1, 6)
+    """How often each place truly touches, is hallucinated, is missed: front, back, palms and soles from below."""
+    figure = require("matplotlib.figure", EXTRA).Figure(figsize=(10.5, 4.1), layout="constrained")
     colormap = require("matplotlib", EXTRA).colormaps
     normalize = require("matplotlib.colors", EXTRA).Normalize
     mappable = require("matplotlib.cm", EXTRA).ScalarMappable
     named = zip(
         ("truly touches", "hallucinated", "missed"), ("Greens", "Oranges", "Blues"), error_rates(shown), strict=True
     )
-    for k, (name, colors, rate) in enumerate(named):
+    for part, (name, colors, rate) in zip(figure.subfigures(1, 3), named, strict=True):
         top = max(float(np.quantile(rate, 0.995)), LEAST_RATE)
         scale = normalize(0.0, top)
-        tint = colormap[colors](scale(rate))[:, :3]
-        tint = np.where((rate > 0)[:, None], tint, SKIN)
-        for side, back in ((0, False), (1, True)):
-            _draw_body(axes[2 * k + side], shown.mesh, tint, back)
-            axes[2 * k + side].set_title(f"{name}, {'back' if back else 'front'}", fontsize=9, color=INK)
-        bar = figure.colorbar(
-            mappable(scale, colors), ax=axes[2 * k : 2 * k + 2], orientation="horizontal", shrink=0.7, aspect=30
-        )
+        tint = np.where((rate > 0)[:, None], colormap[colors](scale(rate))[:, :3], SKIN)
+        axes = _draw_views(part, shown.mesh, tint, told=True)
+        part.suptitle(name, fontsize=10, color=INK)
+        bar = part.colorbar(mappable(scale, colors), ax=axes, orientation="horizontal", shrink=0.7, aspect=30)
         bar.set_ticks([0, top / 2, top], labels=[f"{100 * v:.2g} %" for v in (0, top / 2, top)])
         bar.ax.tick_params(labelsize=7, colors=SOFT)
-        bar.set_label("share of samples", fontsize=8, color=SOFT)
+        bar.set_label(
+            "share of samples" + ("; the darkest: or more" if rate.max() > top else ""), fontsize=8, color=SOFT
+        )
     if title:
         figure.suptitle(title, fontsize=10, color=INK, x=0.01, ha="left")
     return save(figure, path)
@@ -90,7 +102,7 @@ def error_map(shown: Shown, path: Path, title: str = "") -> Path:
 def worst_sheet(
     shown: Shown, scores: Mapping[str, float], path: Path, higher: bool = True, count: int = WORST, name: str = ""
 ) -> Path:
-    """Front and back of the worst samples: hits green, hallucinated orange, missed blue.
+    """Front, back, palms and soles of the worst samples: hits green, hallucinated orange, missed blue.
 
     Args:
         shown: the surface and the samples.
@@ -109,18 +121,17 @@ def worst_sheet(
     chosen = ranked[:count]
     columns = min(4, len(chosen))
     rows = -(-len(chosen) // columns)
-    figure, axes = canvas(2.9 * columns, 1.95 * rows + 0.35, rows, 2 * columns)
-    for ax in axes[2 * len(chosen) :]:
-        ax.set_visible(False)
-    for k, sample in enumerate(chosen):
+    size = (max(3.0 * columns, 5.5), 2.7 * rows + 0.4)
+    figure = require("matplotlib.figure", EXTRA).Figure(figsize=size, layout="constrained")
+    parts = np.atleast_1d(np.asarray(figure.subfigures(rows, columns), dtype=object)).ravel()
+    for part, sample in zip(parts, chosen, strict=False):
         prediction, truth = shown.pairs[sample]
-        tint = outcome_colors(prediction, truth)
-        for side, back in ((0, False), (1, True)):
-            _draw_body(axes[2 * k + side], shown.mesh, tint, back)
+        _draw_views(part, shown.mesh, outcome_colors(prediction, truth))
         failed = ", failed" if prediction is None else ""
         label = sample if len(sample) <= 24 else f"…{sample[-23:]}"
-        axes[2 * k].set_title(f"{label}\n{name} {scores[sample]:.3f}{failed}", fontsize=7.5, color=INK, loc="left")
-    figure.suptitle("worst samples: hits green, hallucinated orange, missed blue (front, back)", fontsize=9, color=INK)
+        part.suptitle(f"{label}: {name} {scores[sample]:.3f}{failed}", fontsize=8, color=INK)
+    head = f"the {len(chosen)} worst of {len(ranked)} samples: hits green, hallucinated orange, missed blue"
+    figure.suptitle(f"{head}\n(front, back; below: right palm, soles, left palm)", fontsize=9, color=INK)
     return save(figure, path)
 
 
@@ -139,19 +150,46 @@ def _rgb(color: str) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _draw_body(axes: Any, mesh: Mesh, tint: FloatArray, back: bool) -> None:
+def _draw_views(part: Any, mesh: Mesh, tint: FloatArray, told: bool = False) -> list[Any]:
+    """Front and back, and of a whole body palms and soles from below, where people mostly touch."""
+    whole = np.ptp(mesh.verts[:, 0]) > WHOLE_BODY_M
+    rows = [["front"] * 3 + ["back"] * 3] + ([["right palm"] * 2 + ["soles"] * 2 + ["left palm"] * 2] if whole else [])
+    axes = part.subplot_mosaic(rows, gridspec_kw={"height_ratios": [3, 1.25][: len(rows)]})
+    for name, place in axes.items():
+        _draw_body(place, mesh, tint, name)
+        if told:
+            place.set_title(name, fontsize=7.5, color=SOFT, pad=2)
+    return list(axes.values())
+
+
+def _draw_body(axes: Any, mesh: Mesh, tint: FloatArray, view: str) -> None:
     """Triangles that face the eye, the far ones first, lit a little from above."""
     collection = require("matplotlib.collections", EXTRA).PolyCollection
-    verts, faces = mesh.verts * (np.array([-1.0, 1.0, -1.0]) if back else 1.0), mesh.faces
-    shade, order = _visible(verts, faces)
+    verts, faces = mesh.verts @ VIEWS[view].T, mesh.faces
+    near = _close_up(mesh.verts, view)
+    shade, order = _visible(verts, faces[near[faces].all(axis=1)])
+    faces = faces[near[faces].all(axis=1)]
     colors = tint[faces[order]].mean(1) * shade[order, None]
     axes.add_collection(collection(verts[faces[order]][:, :, :2], facecolors=np.clip(colors, 0, 1), edgecolors="face",
                                    linewidths=0.2))  # fmt: skip
-    low, high = verts[:, :2].min(0), verts[:, :2].max(0)
-    axes.set_xlim(low[0] - 0.03, high[0] + 0.03)
-    axes.set_ylim(low[1] - 0.03, high[1] + 0.03)
+    low, high = verts[near, :2].min(0), verts[near, :2].max(0)
+    margin = 0.03 * float((high - low).max())
+    axes.set_xlim(low[0] - margin, high[0] + margin)
+    axes.set_ylim(low[1] - margin, high[1] + margin)
     axes.set_aspect("equal")
     axes.axis("off")
+
+
+def _close_up(verts: FloatArray, view: str) -> Any:
+    """(V,) which vertices a view shows; x to the person's left, y up."""
+    low, high = verts.min(0), verts.max(0)
+    if view == "right palm":
+        return verts[:, 0] < low[0] + PALM_M
+    if view == "left palm":
+        return verts[:, 0] > high[0] - PALM_M
+    if view == "soles":
+        return verts[:, 1] < low[1] + SOLE_M
+    return np.ones(len(verts), dtype=bool)
 
 
 def _visible(verts: FloatArray, faces: IntArray) -> tuple[FloatArray, IntArray]:

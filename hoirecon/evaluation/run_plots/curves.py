@@ -16,7 +16,7 @@ from hoirecon.evaluation.runs.results import Run, Score
 
 LEAST_SPAN = {"cm": 1.0, "mm": 10.0, "m": 0.01, "deg": 1.0, "px": 1.0}
 """Shortest axis of an error, so that a method without errors does not show rounding."""
-BAND_POINTS, BAND_DRAWS = 101, 400
+BAND_POINTS, BAND_DRAWS = 201, 400
 """Thresholds and draws of the band round a curve."""
 MOST_CATEGORIES = 40
 """Rows of a forest plot; the rest is counted in the title."""
@@ -70,7 +70,7 @@ def _threshold_panel(axes: Any, runs: Sequence[Run], name: str) -> None:
         told, ok = values[known], np.array([row.status == "ok" for row in run.rows])[known]
         groups = [row.group for row, kept in zip(run.rows, known, strict=True) if kept]
         shown.append((run, told, ok, groups))
-        highest = max(highest, float(np.quantile(told[ok], 0.98)) if ok.any() else 0.0)
+        highest = max(highest, _most(told[ok]))
     end = 1.0 if info.higher_is_better and info.unit == "" else max(highest * 1.05, LEAST_SPAN.get(info.unit, 0.01))
     for (run, told, ok, groups), color, dash in zip(shown, SERIES, DASHES, strict=False):
         x, share = reached(told, ok, info.higher_is_better)
@@ -82,9 +82,22 @@ def _threshold_panel(axes: Any, runs: Sequence[Run], name: str) -> None:
     axes.set_ylim(0, 1.02)
     unit = f", {info.unit}" if info.unit else ""
     way = "at least" if info.higher_is_better else "at most"
+    beyond = max((float((told > end).mean()) for _, told, _, _ in shown if len(told)), default=0.0)
+    if beyond > 0 and not info.higher_is_better and len(runs) == 1:
+        note = f"{100 * beyond:.0f} % beyond, up to {max(told.max() for _, told, _, _ in shown if len(told)):.0f}"
+        axes.text(0.98, 0.03, note, transform=axes.transAxes, fontsize=8, color=SOFT, ha="right")
     counts = sorted({len(told) for _, told, _, _ in shown})
     defined = "" if counts == [len(runs[0].rows)] else f" (n {', '.join(map(str, counts))})"
     frame(axes, f"{name}{unit}{defined}", f"share of samples with {way} that")
+
+
+def _most(values: FloatArray) -> float:
+    """Where an axis of errors ends: nearly all values, but not the one penalty that several samples share."""
+    if len(values) == 0:
+        return 0.0
+    below = values[values < values.max()]
+    shared = len(values) - len(below) > 1 and len(below) > 0
+    return float(np.quantile(below if shared else values, 0.95 if shared else 0.98))
 
 
 def band(
@@ -161,7 +174,8 @@ def forest_plot(run: Run, path: Path, metric: str | None = None) -> Path:
     axes.set_ylim(-0.7, len(rows) - 0.3)
     more = f"; {left_out} lower ones left out" if left_out else ""
     unit = whole.unit or "share"
-    frame(axes, f"{name} ({unit}), 95 % intervals; line: all samples", "", f"{run.method}, {whole.protocol}{more}")
+    told = f"{run.method}, {whole.protocol}, n {whole.n}{more}"
+    frame(axes, f"{name} ({unit}); bars: 95 % intervals, none of a single group; line: all samples", "", told)
     return save(figure, path)
 
 

@@ -64,8 +64,9 @@ def precision_recall_plot(
     lost = sum(said is None for said, _ in pairs.values())
     count = f"{len(pairs)} samples" + (f", {lost} failed" if lost else "")
     head = f"{title}, {count}" if title else count
-    said = f"{head}\nmeans over samples, thresholds {THRESHOLDS[0]:g} to {THRESHOLDS[-1]:g}; failed ones count 0"
-    frame(axes, "mean recall", "mean precision", said)
+    said = f"{head}\nmeans over samples at thresholds {THRESHOLDS[0]:g} to {THRESHOLDS[-1]:g}; thin lines: equal F1"
+    frame(axes, "mean recall", "mean precision (0 where nothing is predicted)")
+    axes.set_title(said, color=INK, fontsize=8.5, loc="left")
     return save(figure, path)
 
 
