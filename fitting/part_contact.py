@@ -34,6 +34,9 @@ class PartContactConfig:
 
     probability: float = 0.4
     """Pairs less sure than this are left to the contact maps; of a part of the body only the surest counts."""
+    margin: float = 0.1
+    """Nor does the surest count, if by less than this: fingers that may as well lie on the bottom of a box as on its
+    side would drag it to where both hold."""
     sigma: float = 0.01
     """Noise of the meeting point, metres."""
     dead_zone: float = 0.004
@@ -49,8 +52,13 @@ class PartContactConfig:
     """Effective number of measurements of each pair."""
 
     def __post_init__(self) -> None:
-        if min(self.sigma, self.robust, self.closest) <= 0 or min(self.dead_zone, self.facing, self.weight) < 0:
-            raise InputError("sigma, robust and closest must be positive, dead_zone, facing and weight not negative")
+        if (
+            min(self.sigma, self.robust, self.closest) <= 0
+            or min(self.dead_zone, self.facing, self.weight, self.margin) < 0
+        ):
+            raise InputError(
+                "sigma, robust and closest must be positive, dead_zone, facing, weight and margin not negative"
+            )
 
 
 @dataclass(frozen=True)
@@ -140,7 +148,7 @@ def part_terms(
     rest = Mesh(model.rest_verts, model.faces).vert_normals
     centre = (obj.mesh.verts.min(0) + obj.mesh.verts.max(0)) / 2
     terms = []
-    for pair in surest(pairs, config.probability):
+    for pair in surest(pairs, config.probability, config.margin):
         if pair.body_part not in model.parts.names:
             continue
         ids = model.parts.verts_of(pair.body_part)
@@ -152,13 +160,19 @@ def part_terms(
     return terms
 
 
-def surest(pairs: Sequence[PartPair], least: float) -> list[PartPair]:
-    """Of each part of the body the most probable pair, if it is probable at all."""
-    best: dict[str, PartPair] = {}
+def surest(pairs: Sequence[PartPair], least: float, margin: float = 0.0) -> list[PartPair]:
+    """Of each part of the body the most probable pair, if it is probable at all, and more so by a margin than the next.
+
+    Args:
+        pairs: of all parts.
+        least: probability below which a pair does not count.
+        margin: by how much a pair must be more probable than any other of the same part of the body.
+    """
+    ranked: dict[str, list[PartPair]] = {}
     for pair in sorted(pairs, key=lambda p: -p.probability):
-        if pair.probability >= least:
-            best.setdefault(pair.body_part, pair)
-    return list(best.values())
+        ranked.setdefault(pair.body_part, []).append(pair)
+    rivals = [(own[0], own[1].probability if len(own) > 1 else -np.inf) for own in ranked.values()]
+    return [best for best, rival in rivals if best.probability >= least and best.probability - rival >= margin]
 
 
 def _part_surface(obj: ContactObject, part: str) -> tuple[FloatArray, FloatArray]:

@@ -141,9 +141,17 @@ class TestPartsMeet:
         pairs = [PartPair("a", "x", 0.4), PartPair("a", "y", 0.8), PartPair("b", "x", 0.2)]
         assert surest(pairs, 0.35) == [pairs[1]]
 
+    def test_a_part_that_may_as_well_touch_another_is_left_to_the_contact_maps(self) -> None:
+        pairs = [PartPair("finger", "side", 0.41), PartPair("finger", "bottom", 0.43), PartPair("palm", "side", 0.4)]
+        assert surest(pairs, 0.35, margin=0.1) == [pairs[2]]
+        assert surest(pairs, 0.35, margin=0.01) == [pairs[1], pairs[2]]
+        assert PartContactConfig().margin == 0.1
+
     def test_settings_are_checked(self) -> None:
         with pytest.raises(InputError, match="sigma"):
             PartContactConfig(sigma=0.0)
+        with pytest.raises(InputError, match="margin"):
+            PartContactConfig(margin=-0.1)
 
 
 class TestCloseFingers:
