@@ -61,6 +61,10 @@ class ConthoDataset(ListedDataset):
         where = f"o_contacts of {self.ids[index]}"
         return as_floats(np.ravel(self.annotations[index]["o_contacts"]), (KEY_POINTS,), where)
 
+    def keypoints_px(self, index: int) -> FloatArray | None:
+        """(73, 2) pixels of the annotated joints; no question holds them, as they are the true ones."""
+        return _points(self.annotations[index].get("h2d_keypoints"), 2, f"annotation {self.ids[index]}")
+
 
 def open_contho(root: str | Path, split: str = "test", source: Source = "behave") -> ConthoDataset:
     """Read one of CONTHO's json files.
@@ -143,9 +147,8 @@ class _Reader:
             person_box=_box(row["bbox"], where),
             camera=camera,
             object_mesh=self._template(name),
-            extra={"file_name": file_name, "h2d_keypoints": _points(row.get("h2d_keypoints"), 2, where),
-                   "gender": str(need(row["smpl_param"], (), where).get("gender", ""))},
-        )  # fmt: skip
+            extra={"file_name": file_name, "gender": str(need(row["smpl_param"], (), where).get("gender", ""))},
+        )
         truth = ReconstructionTruth(
             object_pose=pose,
             object_name=name,

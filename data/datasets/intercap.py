@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from hoirecon.arrays import FloatArray
+from hoirecon.arrays import FloatArray, as_floats
 from hoirecon.camera import Camera
 from hoirecon.data.datasets.folder_checks import Findings, MissingFile, first_existing, need_file, need_folder
 from hoirecon.data.datasets.listed import (
@@ -148,7 +148,7 @@ class _Reader:
             label=OBJECTS.get(f.thing, f.thing),
             camera=Camera(K, *size),
             object_mesh=template,
-            extra={"distortion": np.asarray(held.get("k", []), dtype=np.float64)},
+            extra={"distortion": held["k"]},
         )
         truth = self._truth(f, template, held)
         return Sample(question, {"reconstruction": truth}, group=f.sequence, category=OBJECTS.get(f.thing, f.thing))
@@ -194,9 +194,20 @@ def _calibration(root: Path, camera: int) -> Mapping[str, Any]:
     if path is None:
         raise MissingFile(f"{root} has no calibration_third/{name}: it stands in the dataset's public code repository")
     held = need(read_json(path), ("R", "T", "f", "c"), str(path))
-    if any(np.size(held[k]) != n for k, n in (("R", 3), ("T", 3), ("f", 2), ("c", 2))):
-        raise InputError(f"{path}: R and T have three numbers, f and c two: this is another calibration")
-    return held
+    sizes = {"R": 3, "T": 3, "f": 2, "c": 2, "k": np.size(held.get("k", []))}
+    return {k: _numbers(held.get(k, []), n, f"{k} of {path}") for k, n in sizes.items()}
+
+
+def _numbers(value: Any, count: int, where: str) -> FloatArray:
+    """(count,) numbers of a calibration.
+
+    Raises:
+        InputError: another count, or no numbers.
+    """
+    try:
+        return as_floats(np.ravel(np.asarray(value, dtype=np.float64)), (count,), where)
+    except (TypeError, ValueError):
+        raise InputError(f"{where} is {value!r:.60}, expected {count} numbers: this is another calibration") from None
 
 
 @lru_cache(maxsize=8)
