@@ -10,7 +10,7 @@ import numpy as np
 
 from hoirecon.arrays import FloatArray
 from hoirecon.errors import InputError
-from hoirecon.evaluation.metrics.affordance import POINTS, aiou, auc, is_constant, mae, sim
+from hoirecon.evaluation.metrics.affordance import POINTS, aiou, aiou_ceiling, auc, is_constant, mae, sim
 from hoirecon.evaluation.metrics.aggregate import per_sample_mean
 from hoirecon.evaluation.metrics.counts import same_size, soft_map
 from hoirecon.evaluation.metrics.geodesic import SurfaceDistances
@@ -34,13 +34,15 @@ class AffordancePreset:
     leave, too. ``constant_everywhere``: and leave SIM and MAE as well (InteractVLM's script at batch size 1)."""
     divide_by: int | None = POINTS
     """Of MAE; None for the number of points."""
+    with_ceiling: bool = False
+    """Whether aIoU is also given as a share of what the truth's own hard map scores, which no map exceeds."""
     kind: Kind = "affordance"
     notes: tuple[str, ...] = ()
 
     @property
     def metrics(self) -> tuple[MetricInfo, ...]:
-        """AUC, aIoU, SIM, MAE."""
-        return tuple(get_metric(name) for name in NAMES)
+        """AUC, aIoU, SIM, MAE, and aIoU of its ceiling."""
+        return tuple(get_metric(name) for name in (*NAMES, *(("aiou_of_ceiling",) if self.with_ceiling else ())))
 
     def evaluate(
         self,
@@ -58,6 +60,9 @@ class AffordancePreset:
         rows = [self._one(pair, name) for pair, name in zip(pairs, labels.ids, strict=True)]
         table = np.array(rows, dtype=np.float64).reshape(len(pairs), len(NAMES) + 2)
         per_sample = {name: table[:, k] for k, name in enumerate(NAMES)}
+        if self.with_ceiling:
+            ceilings = np.array([aiou_ceiling(truth) for _, truth in pairs])
+            per_sample["aiou_of_ceiling"] = per_sample["aiou"] / ceilings
         flags = {"failed": table[:, -2], "undefined": table[:, -1]}
         statistics = {name: per_sample_mean(values) for name, values in per_sample.items()}
         return PresetScores(self.name, labels.ids, per_sample, statistics, flags, self.notes)
@@ -103,6 +108,7 @@ AFFORDANCE_PRESETS: tuple[AffordancePreset, ...] = (
     AffordancePreset(
         "affordance",
         divide_by=None,
+        with_ceiling=True,
         notes=(
             "MAE over the number of points; SIM and MAE of every sample, also where AUC is undefined.",
             _CEILING_NOTE,

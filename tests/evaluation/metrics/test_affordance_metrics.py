@@ -89,9 +89,29 @@ def test_perfect_maps_score_the_floor_and_stay_under_the_ceiling() -> None:
         assert aiou(RNG.random(2048), soft) < aiou_ceiling(soft)
 
 
+def test_aiou_beside_its_ceiling_by_hand() -> None:
+    """The hard map of SOME scores 2/5 at threshold 0 and 1 elsewhere: 19.4 of 20; that of ALL scores 1."""
+    scores = get_preset("affordance").evaluate([(SAID, SOME), (SAID, NONE), (SAID, ALL), ([1, 1, 0, 0, 0], SOME)])
+    assert scores.per_sample["aiou_of_ceiling"] == pytest.approx([8.4 / 19.4, NAN, 5.2 / 20, 1.0], nan_ok=True)
+    assert "aiou_of_ceiling" not in get_preset("iagnet").evaluate([(SAID, SOME)]).aggregate
+
+
+def test_ceilings_in_closed_form() -> None:
+    """A hard map loses at threshold 0 alone; of a ramp the soft truth itself reaches 0.578."""
+    rng = np.random.default_rng(0)
+    for share in (0.05, 0.2, 0.4):
+        hard = (rng.random(2048) < share).astype(float)
+        assert aiou_ceiling(hard) == pytest.approx((19 + hard.mean()) / 20)
+        assert 0.95 <= aiou_ceiling(hard) <= 0.975
+    # Above threshold t of a ramp lie 1 - t of the points, half of all are true: IoU 0.5 / (1 - t), or (1 - t) / 0.5.
+    cuts = np.arange(20) / 19
+    by_hand = np.where(cuts < 0.5, 0.5 / np.maximum(1 - cuts, 0.5), (1 - cuts) / 0.5).mean()
+    assert aiou_ceiling(np.linspace(0, 1, 100_001), soft=True) == pytest.approx(by_hand, abs=1e-4)
+
+
 def test_failed_and_hostile_maps() -> None:
     failed = get_preset("affordance").evaluate([(None, SOME)])
-    assert failed.aggregate == {"auc": 0.0, "aiou": 0.0, "sim": 0.0, "mae": 1.0}
+    assert failed.aggregate == {"auc": 0.0, "aiou": 0.0, "sim": 0.0, "mae": 1.0, "aiou_of_ceiling": 0.0}
     with pytest.raises(InputError, match=r"sample 1.*5 vertices and the truth 2|sample 1.*2"):
         get_preset("iagnet").evaluate([(SAID, SOME), (SAID, [0, 1])])
     for bad in ([NAN] * 5, [-1.0] * 5, [2.0] * 5):

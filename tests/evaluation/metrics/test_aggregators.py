@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from hoirecon.errors import InputError
 from hoirecon.evaluation.metrics import (
+    REGIONS,
     category_macro,
     get_metric,
     get_preset,
@@ -93,6 +96,12 @@ def test_registry_is_complete_and_says_units() -> None:
         assert preset.metrics
     with pytest.raises(InputError, match="no metric 'x'"):
         get_metric("x")
+    page = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    for name in names:
+        told = name.rpartition("_")[2] in REGIONS and name.startswith(("f1_", "precision_", "recall_"))
+        assert told or f"`{name}`" in page, f"docs/metrics.md does not tell of {name}"
+    for name in list_presets():
+        assert name.startswith("interactvlm-affordance") or f"`{name}`" in page or f"-{name.partition('-')[2]}`" in page
     wanted = [
         "symmetric",
         "deco",
