@@ -260,7 +260,7 @@ def _score(
     return Score(
         metric=name,
         value=_known(interval.value),
-        ci95=None if np.isnan(interval.low) else (interval.low, interval.high),
+        ci95=None if np.isnan(interval.low) or defined.sum() < 2 else (interval.low, interval.high),
         n=int(defined.sum()),
         n_failed=int((failed & defined).sum()),
         unit=info.unit,
