@@ -13,6 +13,12 @@ from hoirecon.mesh import Mesh
 
 CLUSTER_GAP = 0.06
 """Contact points farther apart than this belong to different touching parts, metres (a hand is closed inside that)."""
+TOUCHED_WHOLE_M = 0.5
+"""Only things smaller than this can be touched all over, metres (diagonal)."""
+ANYWHERE_POINTS = 8
+"""Times as many points stand for the whole surface of an object as for the touched part of one."""
+NO_WEIGHT = 1e-6
+"""Stands for none where a weight of zero would divide zero by zero."""
 SMALL_CLUSTER = 0.15
 """A patch with less than this share of the largest one's points weighs in proportion; noise must not become a part."""
 
@@ -24,7 +30,7 @@ class ContactPoints:
     points: FloatArray
     """(N, 3) metres, in the frame of the mesh they were taken from."""
     weights: FloatArray
-    """(N,) positive, sum 1."""
+    """(N,) positive, sum 1; of an object that is touched anywhere, next to nothing."""
     index: IntArray | None = None
     """(N,) vertices that they are; None if they are not vertices."""
 
@@ -93,8 +99,21 @@ def _share_by_cluster(points: FloatArray, weights: FloatArray) -> FloatArray:
     return np.asarray((wanted / mass / wanted.sum())[cluster])
 
 
+def anywhere(contact: ContactMap) -> bool:
+    """Whether a map says that its surface is touched but not where: the same probability all over it, not certainty.
+
+    That is what an estimator says of a mesh without named parts. (1 all over says that every vertex touches.)
+    """
+    low, high = float(contact.probability.min(initial=1.0)), float(contact.probability.max(initial=0.0))
+    return low > CONTACT_THRESHOLD and high < 1.0 and high - low < 1e-6
+
+
 def object_contact_points(mesh: Mesh, contact: ContactMap, count: int, seed: int = 0) -> ContactPoints:
-    """Contact points of the object: vertices and samples of faces above the threshold, weighted by probability."""
+    """Contact points of the object: vertices and samples of faces above the threshold, weighted by probability.
+
+    Of a large thing that is touched :func:`anywhere` they are points all over it with hardly any weight: what touches
+    it finds its place among them, but they need not all be touched.
+    """
     samples = sample_surface(mesh, 3000, seed)
     points = np.concatenate([samples.interpolate(mesh.verts), mesh.verts])
     probability = np.concatenate([samples.interpolate(contact.probability), contact.probability])
@@ -102,5 +121,7 @@ def object_contact_points(mesh: Mesh, contact: ContactMap, count: int, seed: int
     if len(index) == 0:
         return ContactPoints(np.zeros((0, 3)), np.zeros(0))
     points, probability = points[index], probability[index]
-    spread = farthest_points(points, count, int(probability.argmax()))
-    return ContactPoints(points[spread], probability[spread] / probability[spread].sum())
+    loose = anywhere(contact) and mesh.diagonal > TOUCHED_WHOLE_M
+    spread = farthest_points(points, count * (ANYWHERE_POINTS if loose else 1), int(probability.argmax()))
+    weights = probability[spread] / probability[spread].sum()
+    return ContactPoints(points[spread], weights * (NO_WEIGHT if loose else 1.0))

@@ -15,6 +15,7 @@ from hoirecon.arrays import BoolArray, FloatArray
 from hoirecon.camera import Camera
 from hoirecon.contact_map import ContactMap
 from hoirecon.errors import InputError
+from hoirecon.fitting.contact_pairs import TOUCHED_WHOLE_M, anywhere
 from hoirecon.fitting.contour import MIN_PIXELS
 from hoirecon.fitting.object_problem import check_body, check_mesh
 from hoirecon.fitting.object_types import ObjectToFit
@@ -31,8 +32,6 @@ SMALLEST_BODY, LARGEST_BODY = 0.2, 5.0
 """Diagonals in metres between which a body can be in metres."""
 UNIT_FACTOR = 30.0
 """A mesh is in other units if it is this many times larger or smaller than its mask at the person's depth."""
-TOUCHED_WHOLE_M = 0.5
-"""Only things smaller than this can be touched all over, metres (diagonal)."""
 SWAPPED_IOU, SWAPPED_FACTOR = 0.5, 3.0
 """Masks are swapped if the drawn body overlaps the object's mask at least so well, and so many times better than the
 person's."""
@@ -139,7 +138,7 @@ def _check_contact(on_body: ContactMap, on_object: ContactMap, obj: ObjectToFit)
     check_finite(f"the contact with {obj.name}", on_body.probability, on_object.probability)
     large = obj.mesh.diagonal * float(np.exp(obj.size_prior[0])) > TOUCHED_WHOLE_M
     for found, name, refused in ((on_body, "the body", True), (on_object, obj.name, large)):
-        if refused and found.binary().all():
+        if refused and found.binary().all() and (found is on_body or not anywhere(found)):
             raise InputError(
                 f"the contact says that {name} is touched on all of its {len(found.probability)} vertices, which does "
                 f"not say where: give probabilities above one half only where they touch, or None if that is unknown"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 import hoirecon
 from hoirecon.errors import InputError
 from hoirecon.fitting import FitConfig
+from hoirecon.mesh import Mesh
 from hoirecon.observation import box_of_mask
 from hoirecon.perception.protocols import MaskPrompt, PersonDetection
 from hoirecon.perception.text_boxes import FoundBox
@@ -65,6 +66,21 @@ def test_the_box_is_where_it_was(scene: Scene, held_box: Any) -> None:
     assert _chamfer_cm(true, found) < 2.5  # nearly all of it depth, along the line of sight
     assert scene.measures["box/iou_visible"].value > 0.85
     assert abs(np.log(scene.objects[0].pose.s / held_box.pose.s)) < 0.15
+
+
+def test_a_mesh_of_ones_own_has_no_parts_and_is_found_all_the_same(held_box: Any) -> None:
+    """Contact can only say that the hands touch a box of 56 cm, not where on it."""
+    found = reconstruct(
+        held_box.observation.image,
+        held_box.box_category,
+        object_mask=held_box.observation.object_masks[0],
+        object_mesh=Mesh(held_box.box.verts, held_box.box.faces, "my box"),
+        camera=held_box.observation.camera,
+        detector=KnownPerson(held_box),
+        config=replace(QUICK, rounds=0),
+        progress=False,
+    )
+    assert _chamfer_cm(held_box.pose.apply(held_box.box.verts), found.objects[0].verts_cam) < 4.0
 
 
 def test_both_hands_hold_it(scene: Scene) -> None:

@@ -15,7 +15,13 @@ from scipy.spatial.transform import Rotation
 from hoirecon.camera import Camera
 from hoirecon.contact_map import ContactMap
 from hoirecon.errors import InputError, TopologyError
-from hoirecon.fitting.contact_pairs import body_contact_points, farthest_points, object_contact_points, sample_surface
+from hoirecon.fitting.contact_pairs import (
+    anywhere,
+    body_contact_points,
+    farthest_points,
+    object_contact_points,
+    sample_surface,
+)
 from hoirecon.fitting.hypotheses import distinct
 from hoirecon.fitting.joint_result import ranking
 from hoirecon.fitting.object_fit import (
@@ -190,6 +196,23 @@ def test_object_contact_lies_between_its_vertices_too() -> None:
     assert len(points.points) == 24
     assert points.points.max() <= 0.5 + 1e-9
     assert len(np.unique(points.points.round(3), axis=0)) == 24
+
+
+def test_a_large_thing_that_is_touched_anywhere_need_not_touch_everywhere() -> None:
+    """Points all over it, without weight of their own; a small one is taken at its word, and so is certainty."""
+    corners = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
+    large, small = Mesh(corners, faces), Mesh(corners * 0.2, faces)
+    told = {p: ContactMap(np.full(4, p), large.topology) for p in (0.8, 1.0)}
+    loose = object_contact_points(large, told[0.8], 24)
+    assert anywhere(told[0.8])
+    assert len(loose.points) == 8 * 24
+    assert 0 < loose.weights.sum() < 1e-5
+    for mesh, contact in ((large, told[1.0]), (small, told[0.8])):
+        points = object_contact_points(mesh, contact, 24)
+        assert len(points.points) == 24
+        assert points.weights.sum() == pytest.approx(1)
+    assert not anywhere(ContactMap(np.array([0.8, 0.8, 0.8, 0.2]), large.topology))
 
 
 def test_surface_samples_follow_area() -> None:
