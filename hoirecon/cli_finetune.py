@@ -61,6 +61,7 @@ def finetune_run(asked: Train) -> FinetuneRun:
         warmup=asked.warmup,
         lora=LoraSettings(asked.lora_rank, 2 * asked.lora_rank),
         precision=asked.precision,
+        faults=asked.faults,
         checkpointing=not asked.keep_activations,
         seed=asked.seed,
         checkpoint_every=asked.checkpoint_every,

@@ -70,6 +70,8 @@ class Train:
     """Rank of the updates of the language model's queries and values."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Type of frozen weights and computation; auto takes bfloat16 where the device is fast with it."""
+    faults: Literal["mended", "reference"] = "mended"
+    """reference has the faults of the published training's losses, for comparison."""
     keep_activations: bool = False
     """Keep what the language model's layers computed for the backward pass: faster, and far more memory."""
     device: Literal["auto", "cpu"] = "auto"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,15 @@ from hoirecon.contact.training.finetune.checkpoints import (
 from hoirecon.contact.training.finetune.settings import FinetuneConfig
 from hoirecon.contact.training.finetune.trainable import checkpoint_layers, trained
 from hoirecon.contact.training.finetune.weighing import PARTS, StepModule, computing, counts_of
-from hoirecon.contact.training.losses import LossConfig
+from hoirecon.contact.training.losses import REFERENCE, LossConfig
 from hoirecon.contact.training.public.batches import TrainingSet, ahead, to_device
 from hoirecon.contact.training.step import Sample
 from hoirecon.errors import HoireconError, InputError, MissingExtraError, require
 
 LOGS = "logs"
 """Folder of TensorBoard's files in a run's folder."""
+LONGEST_WAIT = timedelta(hours=2)
+"""That processes wait for one another."""
 GIVE_UP_AFTER = 50
 """Steps in a row without a finite gradient."""
 SCORE = "score"
@@ -64,7 +67,9 @@ def make_accelerator(config: FinetuneConfig, device: str = "auto") -> Any:
         cpu=device == "cpu",
         kwargs_handlers=[
             # Which parts of a network a batch reaches depends on what it asks about.
-            accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)
+            accelerate.DistributedDataParallelKwargs(find_unused_parameters=True),
+            # One process writes the whole model at the end while the others wait.
+            accelerate.InitProcessGroupKwargs(timeout=LONGEST_WAIT),
         ],
     )
     plugin = getattr(accelerator.state, "deepspeed_plugin", None)
@@ -135,8 +140,9 @@ class Finetuner:
             read_trained(folder / TRAINED_FILE, parameters)
             if not self.in_pieces:
                 optimizer.load_state_dict(read_optimizer(folder / OPTIMIZER_FILE))
+        faults = REFERENCE if config.faults == "reference" else None
         self.compute = network.vlm.projector.weight.dtype  # that of all frozen weights
-        module = StepModule(network, LossConfig.of(network.config), self.compute)
+        module = StepModule(network, LossConfig.of(network.config, faults), self.compute)
         self.module, self.optimizer = accelerator.prepare(module, optimizer)
         if found is not None and self.in_pieces:
             accelerator.load_state(str(found[1] / PIECES))

@@ -222,6 +222,7 @@ def finetune(run: FinetuneRun, until: int | None = None, tell: Tell = print) -> 
     ended = trainer.state.step >= run.config.steps
     if main and ended:
         _leave(prepared, trainer, lessons, tell)
+    accelerator.wait_for_everyone()  # one that leaves early would leave the others hanging
     accelerator.end_training()
     return run.out if ended else None
 

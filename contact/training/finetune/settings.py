@@ -41,6 +41,8 @@ class FinetuneConfig:
     """Type of the frozen weights and of the computation; what is trained is kept in float32."""
     checkpointing: bool = True
     """Compute the language model's layers anew in the backward pass in place of keeping what they computed."""
+    faults: Literal["mended", "reference"] = "mended"
+    """``reference`` has the faults of the published training (a constant affordance loss, ...), for comparison."""
     seed: int = 0
     """Of new weights, of what is drawn, and of dropout."""
     checkpoint_every: int = 100
@@ -65,6 +67,8 @@ class FinetuneConfig:
             raise InputError("warmup, validate_samples and weight_decay are not negative")
         if not (self.rate > 0 and self.clip > 0 and all(0 <= b < 1 for b in self.betas)):
             raise InputError("rate and clip are above 0, betas lie in [0, 1)")
+        if self.faults not in ("mended", "reference"):
+            raise InputError(f"the losses' faults are 'mended' or the 'reference''s, got '{self.faults}'")
         if self.precision not in ("auto", "bf16", "fp32"):
             raise InputError(f"there is no precision '{self.precision}': choose auto, bf16 or fp32")
 

@@ -118,7 +118,14 @@ def test_the_schedule_by_hand() -> None:
 
 
 def test_settings_that_cannot_be_are_refused() -> None:
-    for wrong in ({"steps": 0}, {"batch": 0}, {"rate": 0.0}, {"betas": (1.0, 0.9)}, {"precision": "fp8"}):
+    for wrong in (
+        {"steps": 0},
+        {"batch": 0},
+        {"rate": 0.0},
+        {"betas": (1.0, 0.9)},
+        {"precision": "fp8"},
+        {"faults": "none"},
+    ):
         with pytest.raises(InputError):
             FinetuneConfig(**wrong)
 

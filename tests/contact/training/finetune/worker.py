@@ -54,6 +54,7 @@ def share_a_step(folder: Path, batch: int, accumulate: int) -> None:
             {name: value.contiguous() for name, value in {**gradients, **losses}.items()},
             folder / f"gradients-{world}-{batch}-{accumulate}.safetensors",
         )
+    accelerator.wait_for_everyone()
     accelerator.end_training()
 
 
