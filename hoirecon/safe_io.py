@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -77,6 +78,7 @@ DAMAGED = (
     NotImplementedError,
     RuntimeError,
     SyntaxError,
+    tokenize.TokenError,  # headers of Python 2 are taken apart before they are read
     TypeError,
     OverflowError,
     MemoryError,

@@ -194,11 +194,11 @@ def _calibration(root: Path, camera: int) -> Mapping[str, Any]:
     if path is None:
         raise MissingFile(f"{root} has no calibration_third/{name}: it stands in the dataset's public code repository")
     held = need(read_json(path), ("R", "T", "f", "c"), str(path))
-    sizes = {"R": 3, "T": 3, "f": 2, "c": 2, "k": np.size(held.get("k", []))}
+    sizes: dict[str, int | str] = {"R": 3, "T": 3, "f": 2, "c": 2, "k": "K"}
     return {k: _numbers(held.get(k, []), n, f"{k} of {path}") for k, n in sizes.items()}
 
 
-def _numbers(value: Any, count: int, where: str) -> FloatArray:
+def _numbers(value: Any, count: int | str, where: str) -> FloatArray:
     """(count,) numbers of a calibration.
 
     Raises:

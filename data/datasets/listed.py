@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -21,6 +22,8 @@ from hoirecon.pose import ObjectPose
 
 LONGEST_OBJECT_M = 10.0
 """An object whose longest side has more of them is not in metres."""
+UNFORESEEN = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, OSError, RecursionError)
+"""What values, keys and files that are not as a format states make Python raise."""
 FARTHEST_M = 1000.0
 """A translation with more of them is not in metres: lenses of the field's files go to a few dozen."""
 
@@ -53,15 +56,36 @@ class ListedDataset:
         return len(self.ids)
 
     def __iter__(self) -> Iterator[Sample]:
-        return (self.read(k) for k in range(len(self.ids)))
+        return (self._whole(k) for k in range(len(self.ids)))
 
     def __getitem__(self, index: int) -> Sample:
-        return self.read(range(len(self.ids))[index])
+        return self._whole(range(len(self.ids))[index])
+
+    def _whole(self, place: int) -> Sample:
+        with damage_named(f"sample '{self.ids[place]}' of {self.root}"):
+            return self.read(place)
 
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the label files' names, sizes and contents, and of the ids."""
         return fingerprint(self.root, self.label_files, "\0".join((self.version, self.split, *self.ids)))
+
+
+@contextmanager
+def damage_named(where: str) -> Iterator[None]:
+    """What a reader did not foresee of a damaged file, as an error that names the place.
+
+    Raises:
+        InputError: any error of values, keys or files within.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except UNFORESEEN as err:
+        raise InputError(
+            f"{where} cannot be read ({type(err).__name__}: {str(err)[:120]}): is the copy whole?"
+        ) from err
 
 
 def body_topology(count: int, stand_in: bool, where: str) -> str:

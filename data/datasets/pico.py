@@ -40,6 +40,8 @@ PAIRS, MESH = "corresponding_contacts.json", "object.obj"
 GIVEN = "osx_human.npz", "human_detection.npz", "human_detection.json", "object_detection.npz", "object_detection.json"
 """Estimates beside a sample; their paths are handed to predictors by these names."""
 PICTURES = ".jpg", ".jpeg", ".png"
+DB_FOLDERS = "pico_db", "pico-db", "PICO-db", "PICO-DB"
+"""Where PICO-db's meshes are looked for beside the repack."""
 MESH_FOLDERS = "lowpoly_mesh_0507", "midpoly_mesh_0507"
 SLACK = 0.01
 """How far barycentric weights may be from summing to one or below zero."""
@@ -130,7 +132,7 @@ def open_pico(
         split: ``all`` of PICO-db; ``train`` or ``test`` of the repack.
         body: whose vertices the ids are. The first release has SMPL's, a later one SMPL-X's. ``auto``: SMPL-X if any
             id of the whole copy is 6890 or more, which one sample alone cannot tell.
-        meshes: for the repack: folder of PICO-db, whose meshes its labels belong to.
+        meshes: for the repack: folder of PICO-db, whose meshes its labels belong to; None: ``pico_db`` in the root.
 
     Raises:
         InputError: neither version is there. Every sample's pairs are read when the dataset is opened.
@@ -234,7 +236,7 @@ def _open_repack(root: Path, split: str, meshes: Path | None) -> ListedDataset:
     labels = first_existing(folder, *MESH_FOLDERS)
     if labels is None:
         raise InputError(f"{folder} has none of {', '.join(MESH_FOLDERS)}: extract pico.tar.gz again")
-    found = Findings(root)
+    found, meshes = Findings(root), meshes or first_existing(root, *DB_FOLDERS)
     if listing.name != f"{split}_imglist.pkl":
         found.note(listing, "is not the name that InteractVLM's reader wants", "it is read all the same")
     entries = read_objects(listing, "a list of images")
@@ -246,7 +248,7 @@ def _open_repack(root: Path, split: str, meshes: Path | None) -> ListedDataset:
     found.about("error", labels, [i for i, p in zip(ids, paths, strict=True) if not p.is_file()], "without labels")
     shapes = [_mesh_of(name, labels, meshes) for name in names]
     bare = [i for i, p in zip(ids, shapes, strict=True) if p is None]
-    found.about("error", labels, bare, "without their mesh", "the repack has none: give meshes=FOLDER of PICO-db")
+    found.about("error", labels, bare, "without their mesh", "the repack has none: put PICO-db into pico_db beside it")
 
     def sample(place: int) -> Sample:
         shape, picture = shapes[place], folder / "images"

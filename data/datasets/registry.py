@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hoirecon.data.datasets.folder_checks import MissingFile
+from hoirecon.data.datasets.listed import damage_named
 from hoirecon.data.datasets.samples import Dataset
 from hoirecon.errors import InputError
 
@@ -81,7 +82,8 @@ def open_dataset(name: str, root: str | Path, split: str = "test", **options: An
         raise InputError(f"{name} has no split '{split}', only {', '.join(entry.splits)}")
     if not root.is_dir() and GENERATED not in entry.formats:
         raise MissingFile(f"the folder {root} does not exist: get {name} from {entry.where}")
-    return _reader(entry)(root, split, **_known(entry, options))
+    with damage_named(f"{name} in {root}"):
+        return _reader(entry)(root, split, **_known(entry, options))
 
 
 @cache

@@ -239,7 +239,7 @@ def _open_tsv(root: Path, path: Path, split: str, pictures: Path | None) -> List
 
     def sample(place: int) -> Sample:
         entry = _entry(labels, place)
-        contact = _labels(np.asarray(entry.get("contact", [])), f"{path}, row {place}")
+        contact = _labels(_array(entry["contact"], f"{path}, row {place}"), f"{path}, row {place}")
         truth = BodyContactTruth(contact, body_topology(len(contact), stand_in, str(path)))
         extra: dict[str, Any] = {name: entry[name] for name in ("center", "scale") if name in entry}
         photo = _photo(photos, place, keys[place], pictures) if photos is not None and pictures is not None else None
@@ -251,6 +251,13 @@ def _open_tsv(root: Path, path: Path, split: str, pictures: Path | None) -> List
     return ListedDataset(
         "rich", "bstro-tsv", split, LICENCE, tuple(ids), sample, root, (path,), stand_in, found.tuple()
     )
+
+
+def _array(value: Any, where: str) -> Any:
+    try:
+        return np.asarray(value)
+    except ValueError as err:
+        raise InputError(f"{where}: the labels are no list of numbers ({str(err)[:80]})") from err
 
 
 def _entry(labels: TsvRows, place: int) -> dict[str, Any]:

@@ -131,6 +131,8 @@ def test_the_repack_comes_back_exactly(tmp_path: Path) -> None:
         assert isinstance(truth, ObjectContactTruth)
         assert np.flatnonzero(truth.contact).tolist() == touched.tolist()
         assert sample.question.image is not None
+    assert len([s for s in open_dataset("pico", tmp_path, "test") if s.truth]) == 3  # found where it lies
+    (tmp_path / "pico_db").rename(tmp_path / "elsewhere")
     without = open_dataset("pico", tmp_path, "test")
     assert "3 samples without their mesh" in _told(without)
     assert without[0].truth == {}

@@ -18,6 +18,7 @@ from hoirecon.data.datasets.fixtures import (
     write_hdm,
     write_intercap,
     write_pico_db,
+    write_pico_repack,
     write_rhobin,
     write_smplh,
 )
@@ -39,6 +40,7 @@ JOINT = {
     "behave/template-free": write_hdm,
     "intercap/template-free": write_hdm,
     "pico/body": write_pico_db,
+    "pico/object": write_pico_repack,
     "behave/contact-contho": write_contho,
     "intercap/contact-contho": lambda folder: write_contho(folder, "intercap"),
 }
@@ -223,7 +225,8 @@ def test_clouds_of_another_program_are_scored(tmp_path: Path) -> None:
     run = load_run(tmp_path / "run")
     assert run.score("fscore_human").value == pytest.approx(1.0)
     lost, found = 0.9, [row.values["fscore_object"] for row in run.rows]
-    for value in map(float, filter(None, found)):  # precision is 0.9 exactly; recall at least, as points near a lost one stand in for it
+    # Precision is 0.9 exactly; recall at least, as points near a lost one stand in for it.
+    for value in map(float, filter(None, found)):
         assert 2 * lost * lost / (lost + lost) - 1e-9 <= value < 2 * lost / (lost + 1) + 1e-9
     next(iter((tmp_path / "said").rglob("*.ply"))).unlink()
     assert _bench(*args) == 3
