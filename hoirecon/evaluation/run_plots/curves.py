@@ -179,13 +179,16 @@ def forest_plot(run: Run, path: Path, metric: str | None = None) -> Path:
     return save(figure, path)
 
 
-def noise_ladder(levels: Mapping[str, Sequence[Run]], path: Path, metric: str | None = None) -> Path:
+def noise_ladder(
+    levels: Mapping[str, Sequence[Run]], path: Path, metric: str | None = None, across: str = "noise"
+) -> Path:
     """A figure with its interval at each level of noise, a line per method.
 
     Args:
         levels: level -> runs of that level, in the order of the ladder.
         path: PNG.
         metric: by default the headline.
+        across: what the levels are amounts of, with its unit.
 
     Raises:
         InputError: fewer than two levels.
@@ -210,7 +213,8 @@ def noise_ladder(levels: Mapping[str, Sequence[Run]], path: Path, metric: str | 
         axes.set_ylim(0, 1.02)
     counts = sorted({s.n for runs in levels.values() for s in [_score_of(runs, m, name) for m in methods] if s})
     n = "-".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else "0"
-    frame(axes, "noise", f"{name} ({info.unit or 'share'})", f"n {n} at each level; bars: 95 % intervals")
+    who = f"{methods[0]}, " if len(methods) == 1 else ""
+    frame(axes, across, f"{name} ({info.unit or 'share'})", f"{who}n {n} at each level; bars: 95 % intervals")
     return save(figure, path)
 
 

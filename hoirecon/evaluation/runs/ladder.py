@@ -159,10 +159,19 @@ def write_ladder(ladder: Mapping[str, Sequence[Run]], folder: str | Path, metric
     try:
         from hoirecon.evaluation.run_plots import noise_ladder
 
-        paths.append(noise_ladder(ladder, folder / "ladder.png", metric))
+        paths.append(noise_ladder(ladder, folder / "ladder.png", metric, _across(ladder)))
     except MissingExtraError:
         pass  # the table says all of it
     return paths
+
+
+def _across(ladder: Mapping[str, Sequence[Run]]) -> str:
+    """What the rungs are amounts of, for the picture."""
+    axes = {noise.axis for runs in ladder.values() for run in runs if (noise := _noise_of(run)) is not None}
+    if len(axes) != 1:
+        return "noise"
+    axis = AXES[axes.pop()]
+    return f"{axis.about} ({axis.unit})" if axis.unit else axis.about
 
 
 def ladder_dict(ladder: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
