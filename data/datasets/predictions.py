@@ -268,7 +268,7 @@ def same_prediction(one: Prediction, other: Prediction) -> bool:
 
 
 def _unpack(header: Mapping[str, Any], arrays: Mapping[str, Any]) -> Prediction:
-    contacts = {name: _dense(arrays, name, size) for name, size in dict(header["sizes"]).items()}
+    contacts: dict[str, Any] = {name: _dense(arrays, name, size) for name, size in dict(header["sizes"]).items()}
     pose = ObjectPose(arrays["R"], arrays["t"], float(np.asarray(arrays["s"]))) if "R" in arrays else None
     seconds = header["seconds"]
     return Prediction(
