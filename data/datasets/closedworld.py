@@ -137,7 +137,8 @@ class _Reader:
         )
 
     def _extra(self, scene: ClosedWorldScene, given: NoisyObservation) -> dict[str, Any]:
-        """What the track hands out: the observation in memory, the body's vertices, and what is known of touching."""
+        """What the track hands out: the observation in memory, the body, what is known of touching, and the turns under
+        which the object looks the same (metrics do not tell them apart)."""
         maps = given.contacts if self.track in ("contact", "correspondences") else None
         if self.track == "predicted" and self.predicted is not None:
             maps = self.predicted(scene, given)
@@ -152,6 +153,7 @@ class _Reader:
             "parts": dict(given.parts),
             "contacts": maps,
             "correspondences": pairs,
+            "symmetries": scene.thing.symmetry,
         }
 
 

@@ -67,6 +67,7 @@ def test_questions_are_wrong_by_the_level_and_truths_are_exact(tmp_path: Path) -
 def test_tracks_hand_out_what_they_say(tmp_path: Path) -> None:
     extra = {t: open_closedworld(tmp_path, track=t, limit=5)[4].question.extra for t in
              ("contact", "correspondences", "none")}  # fmt: skip
+    assert all(e["symmetries"] is not None for e in extra.values())  # else a ball's turn would be an error
     known = {t: (e["contacts"] is not None, e["correspondences"] is not None) for t, e in extra.items()}
     assert known == {"contact": (True, False), "correspondences": (True, True), "none": (False, False)}
     asked = []
