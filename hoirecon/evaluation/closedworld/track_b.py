@@ -14,6 +14,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 
 from hoirecon.arrays import BoolArray
@@ -81,9 +82,10 @@ def run_track_b(
     asked = sources or Sources(track.options)
     rows: dict[str, list[Row]] = {name: [] for name in track.sources}
     for seed in track.seeds:
+        seen = cache(partial(_scene, track, seed))
         for name in track.sources:
             path = None if results is None else results / f"{seed:05d}-{_key(track, name)}.json"
-            row = read_json(path) if path is not None and path.is_file() else _row(track, seed, name, asked)
+            row = read_json(path) if path is not None and path.is_file() else _row(track, name, asked, *seen())
             if path is not None and not path.is_file():
                 write_json(path, row)
             rows[name].append(row)
@@ -97,19 +99,22 @@ def _key(track: TrackB, name: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _row(track: TrackB, seed: int, name: str, sources: Sources) -> Row:
-    """One scene with one source's contact; nothing but CPU seconds of the fit and its figures."""
+def _scene(track: TrackB, seed: int) -> tuple[ClosedWorldScene, NoisyObservation]:
     scene = load_scene(seed)
-    given = observe_scene(scene, track.level, track.noise_seed)
+    return scene, observe_scene(scene, track.level, track.noise_seed)
+
+
+def _row(track: TrackB, name: str, sources: Sources, scene: ClosedWorldScene, given: NoisyObservation) -> Row:
+    """One scene with one source's contact: figures, and CPU seconds of getting the contact and of the fit."""
     row: Row = {
-        "scene": scene.name, "seed": seed, "category": scene.category, "interaction": scene.interaction,
+        "scene": scene.name, "seed": scene.seed, "category": scene.category, "interaction": scene.interaction,
         "object": scene.thing.id, "trained_on": trained_on(scene),
     }  # fmt: skip
     try:
         start = time.process_time()
         told = sources.tell(name, scene, given, track.noise_seed)
         row |= {"contact_seconds": round(time.process_time() - start, 4), **_said(scene, told)}
-        problem = problem_of(scene, given, Sample(seed, scene.split, given.level, track.method, "none"))
+        problem = problem_of(scene, given, Sample(scene.seed, scene.split, given.level, track.method, "none"))
         start = time.process_time()
         found = _fit(track.method, problem, told, sources.options, scene, given)
         row["cpu_seconds"] = round(time.process_time() - start, 4)
