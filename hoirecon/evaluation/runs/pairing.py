@@ -110,7 +110,8 @@ def lacks(preset: Preset, said: Any, true: Any) -> str:
             "vertex by vertex, so give the body of the data's own model (--body)"
         )
     bare = [part for part in parts if part in other and getattr(said, f"{part}_faces") is None]
-    if bare and getattr(preset, "samples", 0):
+    sampled: int = getattr(preset, "samples", 0)
+    if bare and sampled:
         return f"{bare[0]}_verts has another number of vertices than the truth: give {bare[0]}_faces too"
     return ""
 
