@@ -1,6 +1,8 @@
 """The encoder said plainly, from the description alone: the slow twin that ours is held against and timed against.
 
-Nothing is shared with ours but the names of the weights, which come as a table.
+Nothing is shared with ours but the names of the weights, which come as a table. It follows the formulas as a first
+implementation would: the definition's loop for farthest points, all distances and a sort for balls, every point of
+every patch through each layer, normalisation unfolded, softmax(q k) v over whole matrices.
 """
 
 from __future__ import annotations
