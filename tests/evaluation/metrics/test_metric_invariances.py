@@ -82,10 +82,10 @@ def test_pose_errors_do_not_feel_where_the_camera_stands(seed: int) -> None:
     one, other = (ObjectPose(Rotation.random(random_state=seed + k).as_matrix(), rng.normal(size=3), 1.0 + k)
                   for k in (0, 1))  # fmt: skip
     R, t = _motion(seed + 2)
-    seen = [ObjectPose(R @ p.R, R @ p.t + t, p.s) for p in (one, other)]
-    assert add(*seen, verts) == pytest.approx(add(one, other, verts))
-    assert mssd(*seen, verts) == pytest.approx(mssd(one, other, verts))
-    assert rotation_error(*seen) == pytest.approx(rotation_error(one, other), abs=1e-5)
+    here, there = (ObjectPose(R @ p.R, R @ p.t + t, p.s) for p in (one, other))
+    assert add(here, there, verts) == pytest.approx(add(one, other, verts))
+    assert mssd(here, there, verts) == pytest.approx(mssd(one, other, verts))
+    assert rotation_error(here, there) == pytest.approx(rotation_error(one, other), abs=1e-5)
     assert rotation_error(other, one) == pytest.approx(rotation_error(one, other), abs=1e-5)
 
 
