@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
 from dataclasses import replace
 from functools import cache
@@ -59,8 +61,10 @@ def toy_run(folder: Path, *, start: Path | None = None, samples: int = 12, **cha
 
 @cache
 def shared_folder() -> Path:
-    """One folder for a session's toy weights and data; nothing in it is changed."""
-    return Path(tempfile.mkdtemp(prefix="hoirecon-toy-run-"))
+    """One folder for a session's toy weights and data, removed at its end; nothing in it is changed."""
+    folder = Path(tempfile.mkdtemp(prefix="hoirecon-toy-run-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def states(folder: Path) -> dict[str, torch.Tensor]:
