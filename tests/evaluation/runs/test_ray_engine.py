@@ -99,3 +99,21 @@ def test_a_sample_that_kills_every_worker_fails_alone(damon: Path, tmp_path: Pat
 def test_asking_for_truth_stops_workers_too(damon: Path, tmp_path: Path) -> None:
     with pytest.raises(TruthAskedError, match="ground truth"):
         _by_ray(damon, Peeker(), tmp_path / "ray")
+
+
+def test_ray_goes_on_with_what_is_missing(damon: Path, tmp_path: Path) -> None:
+    """By the command line: answers that are there stay as they are, the others are asked, the figures are the same."""
+    from hoirecon.cli import run as hoirecon
+
+    base = ["bench", "run", "--task", TASK, "--method", "category-mean", "--data", str(damon), "--no-plots", "--out"]
+    assert hoirecon([*base, str(tmp_path / "local")]) == 0
+    assert hoirecon([*base, str(tmp_path / "ray"), "--engine", "ray", "--workers", "2"]) == 0
+    answers = sorted((tmp_path / "ray/predictions").glob("*.npz"))
+    kept = {path: path.stat().st_mtime_ns for path in answers[3:]}
+    for path in answers[:3]:
+        path.unlink()
+    assert hoirecon([*base, str(tmp_path / "ray"), "--engine", "ray", "--workers", "2"]) == 2  # only with --resume
+    assert hoirecon([*base, str(tmp_path / "ray"), "--engine", "ray", "--workers", "2", "--resume"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert len(sorted((tmp_path / "ray/predictions").glob("*.npz"))) == len(answers)
+    assert (tmp_path / "ray/scores.json").read_bytes() == (tmp_path / "local/scores.json").read_bytes()
