@@ -19,6 +19,7 @@ import tyro
 from hoirecon.arrays import ByteArray
 from hoirecon.contact.estimator import InteractVLM
 from hoirecon.contact.inference.evidence import Evidence
+from hoirecon.contact.training.tiny import GROUPS
 from hoirecon.contact_map import ContactMap
 from hoirecon.data.body import load_body
 from hoirecon.mesh import Mesh
@@ -80,9 +81,13 @@ def asked(model: InteractVLM, photo: Path, entry: dict[str, Any], name: str) -> 
 
 
 def parts_of(found: ContactMap) -> list[str]:
-    """Touched parts of the body."""
-    parts = load_body().parts
-    return [n for n in parts.names if (found.probability[parts.verts_of(n)] > THRESHOLD).mean() >= NAMED_SHARE]
+    """Touched parts of the body, those of a group that is touched in all its parts as that group."""
+    parts, named = load_body().parts, list[str]()
+    touched = {n for n in parts.names if (found.probability[parts.verts_of(n)] > THRESHOLD).mean() >= NAMED_SHARE}
+    for group, members in GROUPS.items():
+        own = [n for n in members if n in parts.names]
+        named += [f"{group} (all of it)"] if touched.issuperset(own) else [n for n in own if n in touched]
+    return named
 
 
 def body_row(found: ContactMap) -> ByteArray:

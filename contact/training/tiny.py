@@ -89,6 +89,9 @@ class TinySize:
     """FeatLift; ``none`` leaves it out."""
     objects: bool = True
     """Whether contact on objects is learned too."""
+    trust_objects: bool = False
+    """Whether the weights say that they know contact on objects; else `estimate` takes that from geometry. They do not
+    pass the mean of a category's voxels so far, see the model's card."""
 
 
 def tiny_config(vocab_size: int, tokens: ContactTokens, size: TinySize | None = None) -> NetworkConfig:
@@ -107,7 +110,7 @@ def tiny_config(vocab_size: int, tokens: ContactTokens, size: TinySize | None = 
         splitter_hidden=s.prompt,
         view_side=s.view_side,
         human_weight=3.0,
-        object_weight=1.0 if s.objects else 0.0,
+        object_weight=1.0 if s.objects and s.trust_objects else 0.0,
         object_views="4MV-Z_HM_BM",
         camera_encoder=s.camera_encoder,
     )  # fmt: skip

@@ -201,7 +201,7 @@ def card(run: TinyRun, found: Report, facts: Mapping[str, str]) -> str:
     about = "\n".join(f"- {name}: {value}" for name, value in facts.items())
     told = "\n".join(f"- {line}" for line in found.lines)
     return CARD.format(
-        taught=TAUGHT[bool(found.objects)],
+        taught=TAUGHT[run.size.objects and run.size.trust_objects],
         about=about,
         table=found.table,
         n=len(found.scores[0].each),
@@ -212,8 +212,8 @@ def card(run: TinyRun, found: Report, facts: Mapping[str, str]) -> str:
 
 TAUGHT = {
     True: "Contact on the body and on objects.",
-    False: "Contact on the body only: it was never taught contact on objects, for which\n`estimate` falls back on "
-    "geometry and says so.",
+    False: "Contact on the body. Contact on objects is not good enough to be used\n(figures below, if it was taught at "
+    "all): `estimate` takes it from geometry, and says so.",
 }
 
 CARD = """# Card of the small contact model `tiny`
