@@ -106,7 +106,8 @@ def test_small_contacts_count_as_much_as_large_ones() -> None:
     logits, seen = torch.zeros(2, 1, 100), torch.ones(1, 100)
 
     def losses(balance: float) -> float:
-        return float(vertex_losses(logits.sigmoid()[:, 0], logits, seen, truth, None, balance)[0]) / np.log(2)
+        found = vertex_losses(logits.sigmoid()[:, 0], logits, seen, truth, None, balance)[0]
+        return float(found) / float(np.log(2))
 
     assert losses(0.0) == pytest.approx(1.0, rel=1e-5)
     # untouched 0.95 and 0.5; touched 0.05 and 0.5, each brought to the usual share
@@ -129,7 +130,7 @@ def test_nothing_touches_what_was_moved_away_and_the_answer_says_so(apart: Sampl
     assert not apart.object_contact(slice(None)).any()
     assert (apart.part_distance >= CLEAR_M).all()
     vision = model.network.config.vision
-    lessons = Lessons(apart, model.tokenizer, vision, LessonConfig(batch=2, true_words=0.0), 0)  # type: ignore[arg-type]
+    lessons = Lessons(apart, model.tokenizer, vision, LessonConfig(batch=2, true_words=0.0), 0)
     batch = lessons.batch(0)
     for ids, start in zip(batch.answers, batch.learned_from, strict=True):
         assert model.tokenizer.decode(ids).replace("</s>", "").strip() == NO_CONTACT
@@ -142,12 +143,12 @@ def test_nothing_touches_what_was_moved_away_and_the_answer_says_so(apart: Sampl
 def losses(model: Model, batch: object) -> dict[str, torch.Tensor]:
     views = BodyViews.of(model.gallery, model.body)
     side = SideTasks(16, 16, 53)
-    return quick_step(model.network, side, views, [1, 5, 6], batch, vertex_area(), QuickWeights())  # type: ignore[arg-type]
+    return quick_step(model.network, side, views, [1, 5, 6], batch, vertex_area(), QuickWeights())
 
 
 def test_objects_are_asked_for_in_pictures_that_are_no_mirrors(touching: Samples, model: Model) -> None:
     vision, config = model.network.config.vision, LessonConfig(batch=len(touching), things=2, things_from=3)
-    lessons = Lessons(touching, model.tokenizer, vision, config, 1, object_views(model))  # type: ignore[arg-type]
+    lessons = Lessons(touching, model.tokenizer, vision, config, 1, object_views(model))
     assert lessons.batch(2).things is None
     batch, rows = lessons.batch(3), lessons.rows(3)
     things = batch.things
@@ -161,7 +162,7 @@ def test_objects_are_asked_for_in_pictures_that_are_no_mirrors(touching: Samples
         np.testing.assert_array_equal(batch.contact[i].numpy().astype(bool), touching.contact(rows)[i])
     found = losses(model, batch)
     assert found["objects"].item() > 0
-    found["objects"].backward()
+    found["objects"].backward()  # type: ignore[no-untyped-call]
     assert model.network.mv_loc.mask_decoder.iou_token.weight.grad is not None
 
 
