@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +18,7 @@ from hoirecon.cli_bench_runs import (
     task_named,
     tell_answer,
 )
+from hoirecon.cli_values import body_of_environment
 from hoirecon.errors import InputError
 
 Axes = Literal["image", "mask", "landmarks", "camera", "body", "contact", "answer", "level"]
@@ -43,8 +44,8 @@ class BenchLadder(BenchCommand):
     """Rungs in rising order with commas between them, e.g. 0,2,5; by default the axis's own."""
     weights: Path | None = None
     """Folder of a learned method's weights."""
-    body: Path | None = None
-    """Your body file, or a folder of one per gender."""
+    body: Path | None = field(default_factory=body_of_environment)
+    """Your body file, or a folder of one per gender; by default HOIRECON_BODY's."""
     protocol: str | None = None
     """Preset that comes first; by default the task's."""
     metric: str | None = None

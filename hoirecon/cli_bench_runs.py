@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
+from hoirecon.cli_values import body_of_environment
 from hoirecon.errors import HoireconError, InputError
 
 if TYPE_CHECKING:
@@ -211,9 +212,9 @@ class BenchRun(BenchCommand):
     """Folder of the run."""
     weights: Path | None = None
     """Folder of a learned method's weights."""
-    body: Path | None = None
+    body: Path | None = field(default_factory=body_of_environment)
     """Your body file (SMPL family), or a folder of one per gender: geodesic errors, truth that holds parameters, and
-    methods that answer on it."""
+    methods that answer on it. By default what the environment's HOIRECON_BODY names, if anything."""
     protocol: str | None = None
     """Preset that comes first; by default the task's."""
     device: str = "cpu"
@@ -279,8 +280,8 @@ class BenchMerge(BenchCommand):
     """Folder of your copy of the data."""
     out: Path
     """Folder of the whole run."""
-    body: Path | None = None
-    """Your body file, for geodesic errors."""
+    body: Path | None = field(default_factory=body_of_environment)
+    """Your body file, for geodesic errors; by default HOIRECON_BODY's."""
     protocol: str | None = None
     """Preset that comes first; by default the task's."""
     no_plots: bool = False
@@ -361,8 +362,9 @@ class BenchScore(BenchCommand):
     """E.g. damon/binary; by default the task of that protocol whose data --gt is."""
     method: str = "predictions"
     """What to call them in tables."""
-    body: Path | None = None
-    """Your body file, or a folder of one per gender, for geodesic errors and truth that holds body parameters."""
+    body: Path | None = field(default_factory=body_of_environment)
+    """Your body file, or a folder of one per gender, for geodesic errors and truth that holds body parameters; by
+    default HOIRECON_BODY's."""
     out: Path | None = None
     """Folder to write the run to."""
     limit: int | None = None

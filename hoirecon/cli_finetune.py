@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hoirecon.cli_values import body_of_environment
 from hoirecon.errors import InputError, require
 
 if TYPE_CHECKING:
@@ -51,8 +52,9 @@ def finetune_run(asked: Train) -> FinetuneRun:
         raise InputError("fine-tuning starts from weights: give --init FOLDER, LISA's or InteractVLM's")
     roots = roots_of(asked.config, asked.data)
     data = DataConfig(
-        asked.config, roots, asked.body, asked.parts, asked.validation, asked.part_dropout, _splits(asked.split, roots)
-    )
+        asked.config, roots, asked.body or body_of_environment(), asked.parts,
+        asked.validation, asked.part_dropout, _splits(asked.split, roots),
+    )  # fmt: skip
     config = FinetuneConfig(
         steps=STEPS if asked.steps is None else asked.steps,
         batch=asked.batch,

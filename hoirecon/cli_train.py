@@ -53,7 +53,7 @@ class Train:
     init: Path | None = None
     """Weights to start from: LISA's folder, a released InteractVLM's, or one that hoirecon wrote."""
     body: Path | None = None
-    """Your SMPL-H model file: the labels on people are on its vertices."""
+    """Your SMPL-H model file: the labels on people are on its vertices; by default what HOIRECON_BODY names."""
     parts: Path | None = None
     """Vertices of each body part (smpl_segmentation_merged.pkl or JSON), for answers; by default the free body's."""
     vision_tower: Path | None = None

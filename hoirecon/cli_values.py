@@ -1,11 +1,23 @@
-"""Boxes, points and strokes as they are written on the command line."""
+"""Boxes, points, strokes and the user's body as they are said on the command line and in the environment."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hoirecon.errors import InputError
+
+
+def body_of_environment() -> Path | None:
+    """The body file (or folder) that ``HOIRECON_BODY`` names: what ``--body`` is where it is not given.
+
+    Benchmarks and training speak of licensed bodies that no package may ship; who has one says so once. What
+    reconstructs keeps the free body until told otherwise.
+    """
+    named = os.environ.get("HOIRECON_BODY", "").strip()
+    return Path(named).expanduser() if named else None
 
 
 def parse_box(text: str) -> tuple[float, float, float, float]:

@@ -159,6 +159,7 @@ def f1(found: BoolArray, truth: BoolArray) -> float:
     """F1 of vertices; 1 where both are empty.
 
     Example:
+        >>> import numpy as np
         >>> f1(np.array([True, True, False]), np.array([True, False, True]))
         0.5
     """

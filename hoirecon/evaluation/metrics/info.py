@@ -104,7 +104,7 @@ METRICS: tuple[MetricInfo, ...] = (
     _share("sim", "sum of min(p / sum p, g / sum g)", IAGNET),
     _share("auc", "area under the ROC curve, truth cut at 0.5; ties count half", IAGNET),
     _share("aiou", "mean over 20 thresholds 0..1 of the IoU, truth cut at 0.5; < 1 even for the truth", IAGNET, None),
-    _share("aiou_of_ceiling", "aIoU divided by that of the truth's own hard map", OURS),
+    _share("aiou_of_ceiling", "aIoU divided by that of the truth's own hard map; a soft truth stays < 1", OURS, None),
     _error("mae", "", 1.0, "sum |p - g| / 2048, whatever the number of points", IAGNET),
     _error("cd_human_cm", "cm", 100.0, _CD, CHORE, None),
     _error("cd_object_cm", "cm", 100.0, _CD, CHORE, None),

@@ -37,7 +37,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_interactvlm_answers_a_stand_in_of_damon_with_pictures(weights: Path, tmp_path: Path, capsys: Any) -> None:
+def test_interactvlm_answers_a_stand_in_of_damon_with_pictures(
+    weights: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The command of the issue, word for word but for the folders; the toy network's answers are noise, and scored."""
     write_damon(tmp_path / "DAMON", samples=3, smplx=False)
     body = write_smplh(tmp_path / "SMPLH_NEUTRAL.pkl")
@@ -51,6 +53,9 @@ def test_interactvlm_answers_a_stand_in_of_damon_with_pictures(weights: Path, tm
     assert found.score("geo_fp_cm").value is not None
     assert _bench(*run[:-2], "--out", tmp_path / "y") == 2  # without the body it would be on another one
     assert "give its model file with --body" in capsys.readouterr().err
+    monkeypatch.setenv("HOIRECON_BODY", str(body))  # said once instead
+    assert _bench(*run[:-2], "--out", tmp_path / "z") == 0
+    assert (tmp_path / "z" / "scores.json").read_bytes() == (tmp_path / "x" / "scores.json").read_bytes()
 
 
 @pytest.mark.parametrize(
