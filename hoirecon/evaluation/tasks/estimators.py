@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hoirecon.contact.geometric import GeometricContact
     from hoirecon.data.body.model import BodyModel
 
-TINY_THRESHOLD = 0.25
+TINY_THRESHOLD = 0.45
 """Where the small model's card cuts its probabilities, chosen on its validation split. Protocols cut at 0.5."""
 
 
