@@ -108,15 +108,28 @@ def run_questions(
     kept.mkdir(parents=True, exist_ok=True)
     sets: Sets | None = None  # drawn or read only if an arm needs them
     for arm in (a for a in ARMS if a.name in questions.arms):
-        path = out / f"{arm.name}-seed{questions.budget.seed}.json"
-        if path.is_file():
-            found[arm.name] = checked(read_json(path), arm, questions, path)
-            continue
-        sets = sets or _sets(questions, kept, tell)
-        tell(f"arm {arm.name}: {arm.what}")
-        found[arm.name] = row_of(arm, questions, sets, out, tell)
-        write_json(path, found[arm.name])
+        row = kept_row(arm, questions, out)
+        if row is None:
+            sets = sets or _sets(questions, kept, tell)
+            tell(f"arm {arm.name}: {arm.what}")
+            row = row_of(arm, questions, sets, out, tell)
+            write_json(_path(arm, questions, out), row)
+        found[arm.name] = row
     return found
+
+
+def _path(arm: Arm, questions: Questions, out: Path) -> Path:
+    return out / f"{arm.name}-seed{questions.budget.seed}.json"
+
+
+def kept_row(arm: Arm, questions: Questions, out: Path) -> Row | None:
+    """An arm's row that lies in the folder, of this command or of an earlier one; None if there is none.
+
+    Raises:
+        InputError: it is of another arm or of other settings.
+    """
+    path = _path(arm, questions, out)
+    return checked(read_json(path), arm, questions, path) if path.is_file() else None
 
 
 Sets = tuple[Samples, Asked, Asked]
@@ -335,12 +348,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def kept_rows(questions: Questions, out: Path) -> dict[str, Row]:
     """Every arm's row that lies in the folder, those of earlier commands too."""
-    found = {}
-    for arm in ARMS:
-        path = out / f"{arm.name}-seed{questions.budget.seed}.json"
-        if path.is_file():
-            found[arm.name] = checked(read_json(path), arm, questions, path)
-    return found
+    return {arm.name: row for arm in ARMS if (row := kept_row(arm, questions, out)) is not None}
 
 
 def _command(given: argparse.Namespace) -> str:

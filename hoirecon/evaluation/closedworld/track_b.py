@@ -127,7 +127,6 @@ def _fit(
     method: str, problem: Problem, told: Told | None, options: ContactOptions, scene: ClosedWorldScene,
     given: NoisyObservation,
 ) -> Prediction:  # fmt: skip
-
     from hoirecon.fitting.part_contact import part_terms
 
     with_contact = replace(problem, contacts=told.maps if told is not None and _usable(told) else None)
