@@ -11,19 +11,11 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from hoirecon.cli_bench_ladder import BenchLadder
-from hoirecon.cli_bench_runs import (
-    BenchCheckData,
-    BenchCompare,
-    BenchDescribe,
-    BenchLeaderboard,
-    BenchList,
-    BenchMerge,
-    BenchReport,
-    BenchRun,
-    BenchScore,
-    BenchValidate,
-)
-from hoirecon.errors import InputError
+from hoirecon.cli_bench_list import BenchCheckData, BenchDescribe, BenchList
+from hoirecon.cli_bench_runs import BenchMerge, BenchRun
+from hoirecon.cli_bench_score import BenchCompare, BenchLeaderboard, BenchReport, BenchScore, BenchValidate
+from hoirecon.cli_bench_track_b import BenchTrackB
+from hoirecon.cli_values import parse_names, parse_seeds
 
 
 @dataclass(frozen=True)
@@ -202,6 +194,7 @@ class Bench:
         | Annotated[BenchCheckData, tyro.conf.subcommand("check-data")]
         | Annotated[BenchClosedWorld, tyro.conf.subcommand("closedworld")]
         | Annotated[BenchClosedWorldPage, tyro.conf.subcommand("closedworld-page")]
+        | Annotated[BenchTrackB, tyro.conf.subcommand("track-b")]
         | Annotated[BenchContactCost, tyro.conf.subcommand("contact-cost")]
         | Annotated[BenchContactSpeed, tyro.conf.subcommand("contact-speed")]
         | Annotated[BenchFitSpeed, tyro.conf.subcommand("fit-speed")]
@@ -210,38 +203,6 @@ class Bench:
     def run(self) -> int:
         """Carry the command out."""
         return self.what.run()
-
-
-def parse_seeds(text: str) -> list[int]:
-    """Read ``0:60`` (the end left out), ``3,5,8`` or a mixture.
-
-    Example:
-        >>> parse_seeds("0:3,7")
-        [0, 1, 2, 7]
-
-    Raises:
-        InputError: not numbers, or none at all.
-    """
-    seeds: list[int] = []
-    try:
-        for part in text.split(","):
-            first, colon, last = part.partition(":")
-            seeds += range(int(first), int(last)) if colon else [int(first)]
-    except ValueError:
-        raise InputError(f"seeds are like 0:60 or 3,5,8, got '{text}'") from None
-    if not seeds:
-        raise InputError(f"seeds '{text}' hold no scene: the end of a range is left out, so 0:1 is scene 0")
-    return seeds
-
-
-def parse_names(text: str) -> tuple[str, ...]:
-    """Names with commas between them, each once.
-
-    Example:
-        >>> parse_names("icp, centroid,icp")
-        ('icp', 'centroid')
-    """
-    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def table(found: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import tyro
 
-from hoirecon.cli_bench_runs import (
+from hoirecon.cli_bench_shared import (
     EXIT_INCOMPLETE,
     EXIT_OK,
     BenchCommand,

@@ -87,3 +87,35 @@ def given_once(values: Sequence[str], name: str) -> str | None:
     if len(values) > 1:
         raise InputError(f"{name} was given {len(values)} times for one object: give it once")
     return values[0] if values else None
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read ``0:60`` (the end left out), ``3,5,8`` or a mixture.
+
+    Example:
+        >>> parse_seeds("0:3,7")
+        [0, 1, 2, 7]
+
+    Raises:
+        InputError: not numbers, or none at all.
+    """
+    seeds: list[int] = []
+    try:
+        for part in text.split(","):
+            first, colon, last = part.partition(":")
+            seeds += range(int(first), int(last)) if colon else [int(first)]
+    except ValueError:
+        raise InputError(f"seeds are like 0:60 or 3,5,8, got '{text}'") from None
+    if not seeds:
+        raise InputError(f"seeds '{text}' hold no scene: the end of a range is left out, so 0:1 is scene 0")
+    return seeds
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """Names with commas between them, each once.
+
+    Example:
+        >>> parse_names("icp, centroid,icp")
+        ('icp', 'centroid')
+    """
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))

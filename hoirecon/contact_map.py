@@ -164,6 +164,27 @@ class ContactMap:
         """Whether any vertex is in contact."""
         return bool(self.binary(threshold).any())
 
+    def with_threshold_at_half(self, threshold: float) -> ContactMap:
+        """The same map with its odds shifted, so that ``threshold`` becomes one half; order, 0 and 1 stay.
+
+        Estimators choose a threshold on data of their own; whoever takes contact from one half on gets the same
+        vertices this way. It is what Bayes' rule makes of another share of touched vertices.
+
+        Args:
+            threshold: between 0 and 1, ends left out.
+
+        Raises:
+            InputError: another threshold.
+
+        Example:
+            >>> ContactMap([0.0, 0.2, 0.5, 1.0], "mesh").with_threshold_at_half(0.2).probability.tolist()
+            [0.0, 0.5, 0.8, 1.0]
+        """
+        if not 0 < threshold < 1:
+            raise InputError(f"a threshold lies between 0 and 1, got {threshold}")
+        touched = self.probability * (1 - threshold)
+        return self.replace(probability=touched / (touched + (1 - self.probability) * threshold))
+
     def check_on(self, topology: str, num_verts: int, name: str) -> ContactMap:
         """Return self if it speaks of this mesh.
 

@@ -401,3 +401,14 @@ class TestScenes:
         (tmp_path / "s" / "scene.json").write_text(json.dumps(header))
         contact = load_scene(tmp_path / "s").contacts[0].body_contact
         assert (contact.label, contact.answer, contact.named_parts, contact.notes) == ("", "", (), ())
+
+
+def test_thresholds_are_moved_to_one_half() -> None:
+    values = np.linspace(0, 1, 101)
+    shifted = ContactMap(values, "mesh", label="bat").with_threshold_at_half(0.25)
+    assert shifted.probability[25] == pytest.approx(0.5)
+    assert (np.diff(shifted.probability) > 0).all()
+    assert (shifted.probability[0], shifted.probability[-1], shifted.label) == (0.0, 1.0, "bat")
+    for threshold in (0.0, 1.0, float("nan")):
+        with pytest.raises(InputError, match="between 0 and 1"):
+            shifted.with_threshold_at_half(threshold)

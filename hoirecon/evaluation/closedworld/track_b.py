@@ -1,6 +1,6 @@
 """Track B: the same fit on the same scenes, with contact from different sources; how much of the accuracy is kept.
 
-python -m hoirecon.evaluation.closedworld.track_b --seeds 1000:1060 --sources given,tiny --page docs/track-b.md
+hoirecon bench track-b --seeds 1000:1060 --sources given,tiny --page docs/track-b.md
 
 Body, masks, mesh and landmarks of the fit are those of the noise level in every source; only contact differs. Figures
 are paired scene by scene: the ratio of medians has an interval from resamples of scenes.
@@ -8,16 +8,16 @@ are paired scene by scene: the ratio of medians has an interval from resamples o
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 
 from hoirecon.arrays import BoolArray
+from hoirecon.contact.training.evaluation import f1
 from hoirecon.contact_map import CONTACT_THRESHOLD
 from hoirecon.data.closedworld import VERSION, ClosedWorldScene, NoisyObservation, load_scene, observe_scene
 from hoirecon.errors import InputError
@@ -25,8 +25,8 @@ from hoirecon.evaluation.closedworld.bench import Sample, problem_of, score
 from hoirecon.evaluation.closedworld.methods import Prediction, Problem, fit_hoirecon, method_of
 from hoirecon.evaluation.closedworld.summary import WORST
 from hoirecon.evaluation.closedworld.track_b_contact import ContactOptions, Sources, Told, sides_of, thing_of
-from hoirecon.evaluation.closedworld.track_b_page import Row, page
-from hoirecon.files import atomic_file, read_json, write_json
+from hoirecon.evaluation.closedworld.track_b_page import Row
+from hoirecon.files import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -148,22 +148,14 @@ def _said(scene: ClosedWorldScene, told: Told | None) -> Row:
     found = [m.probability > CONTACT_THRESHOLD for m in told.maps]
     same = len(found[1]) == len(truth[1])
     return {
-        "contact_f1_body": round(f1(found[0], truth[0]), 4),
-        "contact_f1_thing": round(f1(found[1], truth[1]), 4) if same else None,
+        "contact_f1_body": _f1(found[0], truth[0]),
+        "contact_f1_thing": _f1(found[1], truth[1]) if same else None,
         "handed": _usable(told),
     }
 
 
-def f1(found: BoolArray, truth: BoolArray) -> float:
-    """F1 of vertices; 1 where both are empty.
-
-    Example:
-        >>> import numpy as np
-        >>> f1(np.array([True, True, False]), np.array([True, False, True]))
-        0.5
-    """
-    both, either = int((found & truth).sum()), int(found.sum()) + int(truth.sum())
-    return 2 * both / either if either else 1.0
+def _f1(found: BoolArray, truth: BoolArray) -> float:
+    return round(float(f1(found[None], truth[None])[0]), 4)
 
 
 def trained_on(scene: ClosedWorldScene) -> bool:
@@ -171,66 +163,3 @@ def trained_on(scene: ClosedWorldScene) -> bool:
     from hoirecon.contact.training.closedworld_data import object_ids, split_of_object
 
     return scene.thing.id in object_ids() and split_of_object(scene.thing.id) == "train"
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Compare, print, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", default="0:60", help="scene seeds; below 1000 for tuning, from 1000 for reporting")
-    parser.add_argument("--sources", default=",".join(TrackB.sources), help="sources of contact, the first is the line")
-    parser.add_argument("--method", default="hoirecon", help="the fit, by its name in the benchmark")
-    parser.add_argument("--level", default="L2", help="noise of everything but the contact")
-    parser.add_argument("--landmarks", default="blazepose", help="errors of what the model is told: blazepose or level")
-    parser.add_argument("--form", default=ContactOptions.form, help="soft, shifted or hard")
-    parser.add_argument("--threshold", type=float, default=ContactOptions.threshold)
-    parser.add_argument("--object-threshold", type=float, default=ContactOptions.object_threshold)
-    parser.add_argument("--guess-threshold", type=float, default=ContactOptions.guess_threshold)
-    parser.add_argument("--parts", action="store_true", help="named parts that touch become terms of the fit")
-    parser.add_argument("--noise-seed", type=int, default=0)
-    parser.add_argument("--samples", type=Path, help="folder of drawn training samples, for category-mean")
-    parser.add_argument("--shards", type=int, default=3, help="sets of training scenes for category-mean")
-    parser.add_argument("--results", type=Path, help="folder of rows, from which an interrupted run goes on")
-    parser.add_argument("--page", type=Path, help="Markdown file to write")
-    given = parser.parse_args(arguments)
-    options = ContactOptions(given.landmarks, given.form, given.threshold, given.object_threshold,
-                             given.guess_threshold, given.parts)  # fmt: skip
-    track = TrackB(_seeds(given.seeds), tuple(given.sources.split(",")), given.level, options, given.noise_seed,
-                   given.method)  # fmt: skip
-    rows = run_track_b(track, Sources(options, given.samples, given.shards), given.results, _tell)
-    text = page(track, rows, _command(given))
-    if given.page is not None:
-        with atomic_file(given.page) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    print(text)
-
-
-def _seeds(text: str) -> tuple[int, ...]:
-    """``1000:1060``, the end left out, or ``3,5,8``."""
-    try:
-        first, colon, last = text.partition(":")
-        return tuple(range(int(first), int(last))) if colon else tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"seeds are like 0:60 or 3,5,8, got '{text}'") from None
-
-
-def _command(given: argparse.Namespace) -> str:
-    """The command that makes the same figures; folders of kept files left out."""
-    o = (
-        f" --threshold {given.threshold:g} --object-threshold {given.object_threshold:g} --guess-threshold "
-        f"{given.guess_threshold:g}{' --parts' * given.parts}"
-    )
-    return (
-        f"python -m hoirecon.evaluation.closedworld.track_b --seeds {given.seeds} --sources {given.sources} --method "
-        f"{given.method} --level {given.level} --landmarks {given.landmarks} --form {given.form}{o} --noise-seed "
-        f"{given.noise_seed} --shards {given.shards} --page docs/track-b.md"
-    )
-
-
-def _tell(line: str) -> None:
-    import sys
-
-    print(line, file=sys.stderr, flush=True)
-
-
-if __name__ == "__main__":
-    main()

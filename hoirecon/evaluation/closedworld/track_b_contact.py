@@ -202,11 +202,9 @@ def reshaped(contact: ContactMap, threshold: float, form: Form) -> ContactMap:
     """
     if form == "soft":
         return contact
-    p = contact.probability
     if form == "hard":
-        return replace(contact, probability=(p > threshold).astype(np.float64))
-    odds = p * (1 - threshold)
-    return replace(contact, probability=odds / np.maximum(odds + (1 - p) * threshold, 1e-300))
+        return contact.replace(probability=contact.binary(threshold).astype(np.float64))
+    return contact.with_threshold_at_half(threshold)
 
 
 # ---------------------------------------------------------------------------------------------------------- evidence

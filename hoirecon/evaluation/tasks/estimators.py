@@ -7,10 +7,6 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from hoirecon.arrays import FloatArray
-from hoirecon.contact_map import ContactMap
 from hoirecon.data.datasets.predictions import Prediction
 from hoirecon.data.datasets.samples import Question
 from hoirecon.data.datasets.topologies import is_stand_in
@@ -131,24 +127,12 @@ class Small:
         if has_body(question, free):
             seen = with_depth(seen, body_of(question, seen, free), free)
         found = self.model.human_contact(Evidence.of(seen), question.label or "object")
-        found = ContactMap(recut(found.probability, self.threshold), found.topology, found.source, notes=found.notes)
+        found = found.with_threshold_at_half(self.threshold)
         if self.target is not None:
             from hoirecon.contact.transfer import transfer_by_surface
 
             found = transfer_by_surface(found, self.model.body_model, self.target)
         return Prediction(question.id, found.probability, found.topology, notes=found.notes)
-
-
-def recut(probability: FloatArray, threshold: float) -> FloatArray:
-    """Probabilities bent so that a threshold of their own lies at 0.5; their order stays.
-
-    Example:
-        >>> recut(np.array([0.0, 0.125, 0.25, 1.0]), 0.25).tolist()
-        [0.0, 0.25, 0.5, 1.0]
-    """
-    below = 0.5 * probability / threshold
-    above = 0.5 + 0.5 * (probability - threshold) / (1 - threshold)
-    return np.where(probability < threshold, below, above)
 
 
 def check_body(shape: Shape, model: BodyModel, method: str) -> None:

@@ -19,7 +19,7 @@ from hoirecon.data.closedworld.landmarks import true_landmarks
 from hoirecon.errors import InputError
 from hoirecon.evaluation.closedworld import methods
 from hoirecon.evaluation.closedworld.methods import METHODS, Prediction, Problem
-from hoirecon.evaluation.closedworld.track_b import TrackB, f1, run_track_b, trained_on
+from hoirecon.evaluation.closedworld.track_b import TrackB, run_track_b, trained_on
 from hoirecon.evaluation.closedworld.track_b_contact import (
     ContactOptions,
     Sources,
@@ -131,11 +131,6 @@ def test_sides_come_from_where_the_name_says(scene: ClosedWorldScene) -> None:
     assert not np.array_equal(mixed.object.probability, both.object.probability)
     assert sources.tell("none", scene, given) is None
     assert sources.tell("given+geometric", scene, replace(given, contacts=None)) is None
-
-
-def test_f1_by_hand() -> None:
-    assert f1(np.array([True, True, False]), np.array([True, False, True])) == 0.5
-    assert f1(np.zeros(2, bool), np.zeros(2, bool)) == 1
 
 
 # ------------------------------------------------------------------------------------------------------------- the run

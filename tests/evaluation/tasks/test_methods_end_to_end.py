@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from hoirecon.cli import run as hoirecon
@@ -14,7 +13,6 @@ from hoirecon.data.datasets.fixtures import write_contho, write_damon, write_pia
 from hoirecon.errors import InputError
 from hoirecon.evaluation import RunConfig, load_run, run_task
 from hoirecon.evaluation.tasks import get_task
-from hoirecon.evaluation.tasks.estimators import recut
 from hoirecon.evaluation.tasks.joint_methods import JOINT
 from hoirecon.evaluation.tasks.methods import METHODS, MethodSpec, build_method
 from hoirecon.perception.models import missing_models
@@ -151,11 +149,3 @@ def test_the_small_models_threshold_is_that_of_its_card() -> None:
     card = Path(hoirecon.contact.__file__).parent / "assets" / "tiny" / "card.md"
     row = next(line for line in card.read_text(encoding="utf-8").splitlines() if line.startswith("| small model |"))
     assert float(row.split("|")[2]) == TINY_THRESHOLD
-
-
-def test_thresholds_are_moved_to_one_half() -> None:
-    values = np.linspace(0, 1, 101)
-    bent = recut(values, 0.25)
-    assert bent[25] == 0.5
-    assert (np.diff(bent) > 0).all()
-    assert (bent[0], bent[-1]) == (0.0, 1.0)
