@@ -39,7 +39,7 @@ class BenchRun(BenchCommand):
     out: Path
     """Folder of the run."""
     weights: Path | None = None
-    """Folder of a learned method's weights."""
+    """Folder of a learned method's weights; of `hoirecon`, where contact is to come from (`tiny`: the small model)."""
     body: Path | None = field(default_factory=body_of_environment)
     """Your body file (SMPL family), or a folder of one per gender: geodesic errors, truth that holds parameters, and
     methods that answer on it. By default what the environment's HOIRECON_BODY names, if anything."""

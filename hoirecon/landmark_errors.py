@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hoirecon.arrays import ByteArray, FloatArray
-from hoirecon.errors import require
+from hoirecon.arrays import FloatArray
 from hoirecon.files import atomic_file
+from hoirecon.mesh import Mesh
 
 if TYPE_CHECKING:
     from hoirecon.contact.training.closedworld_data import View
@@ -77,72 +77,24 @@ def measure(scenes: int, seed: int = SEED) -> LandmarkErrors:
 
 def render(scene: QuickScene, view: View, rng: np.random.Generator):  # type: ignore[no-untyped-def]
     """A shaded picture of a scene, and how points of the view come to its pixels."""
+    from hoirecon.data.closedworld.photograph import shaded
     from hoirecon.data.closedworld.posing import body_model
 
-    o3d = require("open3d", extra="render")
-    body = scene.verts @ view.R.T + view.t
-    meshes = [(body, body_model().faces)] + [(o.verts @ view.R.T + view.t, o.faces) for o in scene.objects]
-    everything = np.concatenate([v[:, :2] / v[:, 2:] for v, _ in meshes])
+    meshes = [Mesh(scene.verts @ view.R.T + view.t, body_model().faces)]
+    meshes += [Mesh(o.verts @ view.R.T + view.t, o.faces) for o in scene.objects]
+    everything = np.concatenate([m.verts[:, :2] / m.verts[:, 2:] for m in meshes])
     low, high = everything.min(0), everything.max(0)
     side, centre = 1.25 * float((high - low).max()), (low + high) / 2
-    caster = o3d.t.geometry.RaycastingScene()
-    for verts, faces in meshes:
-        caster.add_triangles(o3d.core.Tensor(verts.astype(np.float32)), o3d.core.Tensor(faces.astype(np.uint32)))
     steps = (np.arange(SIDE_PX) + 0.5) / SIDE_PX - 0.5
     x, y = np.meshgrid(centre[0] + side * steps, centre[1] + side * steps)
     way = np.stack([x, y, np.ones_like(x)], axis=-1)
-    rays = np.concatenate([np.zeros_like(way), way], axis=-1).astype(np.float32)
-    hit = caster.cast_rays(o3d.core.Tensor(rays), nthreads=1)
-    picture = _shaded(hit, scene, rng)
-    depth = float(body[:, 2].mean())
+    picture = shaded(meshes, way, rng)
+    depth = float(meshes[0].verts[:, 2].mean())
 
     def to_pixels(points: FloatArray) -> tuple[FloatArray, float]:
         return ((points - centre) / side + 0.5) * SIDE_PX, SIDE_PX / side / depth
 
     return picture, to_pixels
-
-
-def _shaded(hit: object, scene: QuickScene, rng: np.random.Generator) -> ByteArray:
-    geometry, face = hit["geometry_ids"].numpy(), hit["primitive_ids"].numpy()  # type: ignore[index]
-    normal = hit["primitive_normals"].numpy()  # type: ignore[index]
-    light = np.array([0.3, -0.6, -0.8]) + 0.3 * rng.standard_normal(3)
-    shade = 0.55 + 0.45 * np.clip(np.abs(normal @ (light / np.linalg.norm(light))), 0, 1)
-    colour = np.tile(rng.uniform(90, 230, 3), (*geometry.shape, 1))
-    on_body = geometry == 0
-    colour[on_body] = clothes(rng)[np.minimum(face[on_body], len(clothes_of_faces()) - 1)]
-    for k in range(1, 1 + len(scene.objects)):
-        colour[geometry == k] = rng.uniform(20, 230, 3)
-    colour[geometry < 3] *= shade[geometry < 3][:, None]
-    noisy = colour + rng.normal(0, 4, colour.shape)
-    return np.asarray(np.clip(noisy, 0, 255).astype(np.uint8))
-
-
-_CLOTHES = {
-    "hair": ("head",),
-    "shirt": ("chest", "belly", "upper_back", "lower_back", "shoulder", "upper_arm"),
-    "trousers": ("pelvis", "hip", "buttock", "thigh_front", "thigh_back", "knee", "shin", "calf"),
-    "shoes": ("foot_top", "sole", "toes"),
-}
-
-
-def clothes_of_faces() -> np.ndarray:
-    """(F,) 0 skin, 1 hair, 2 shirt, 3 trousers, 4 shoes."""
-    from hoirecon.data.closedworld.posing import body_model
-
-    parts = body_model().parts
-    of_vert = np.zeros(body_model().num_verts, dtype=int)
-    for number, kinds in enumerate(_CLOTHES.values(), start=1):
-        for name in parts.names:
-            if name.removeprefix("left_").removeprefix("right_") in kinds:
-                of_vert[parts.verts_of(name)] = number
-    return np.asarray(of_vert[body_model().faces[:, 0]])
-
-
-def clothes(rng: np.random.Generator) -> FloatArray:
-    """(F, 3) colours of a person's faces."""
-    skin = np.array([[225, 185, 160], [190, 140, 110], [130, 90, 65], [240, 200, 180]])[rng.integers(4)]
-    palette = np.stack([skin, rng.uniform(15, 110, 3), *rng.uniform(20, 235, (3, 3))])
-    return np.asarray(palette[clothes_of_faces()])
 
 
 def summary(found: LandmarkErrors) -> str:

@@ -132,8 +132,8 @@ def reconstruct(
         distortion: lens coefficients of ``camera`` in OpenCV's order; the photograph is straightened first.
         person: ``auto`` takes the person who touches the object's region; or an index, or a box.
         body_model: SMPL-H-layout model; None takes the free body.
-        contact: estimator of contact, or the folder of InteractVLM weights (released, or ours); None takes
-            :class:`~hoirecon.contact.geometric.GeometricContact`.
+        contact: estimator of contact, or the folder of InteractVLM weights (released, or ours), or ``tiny``, the small
+            model that ships; None takes :class:`~hoirecon.contact.geometric.GeometricContact`.
         box_finder: finds the boxes of objects that come without one, by their names.
         detector: person detector, or its name.
         segmenter: object segmenter, or its name.

@@ -50,7 +50,7 @@ SHIPPED = ("tiny",)
 
 def shipped(name: str | Path) -> Path:
     """The folder that a name stands for: one of :data:`SHIPPED`, unless a folder here is called so; else as it is."""
-    if name in SHIPPED and not Path(name).is_dir():
+    if str(name) in SHIPPED and not Path(name).is_dir():
         return Path(__file__).parent.parent / "assets" / str(name)
     return Path(name)
 

@@ -71,14 +71,14 @@ def _mark(folder: Path) -> None:
 def _open3dhoi(scene: ClosedWorldScene, root: Path) -> None:
     from PIL import Image
 
-    from hoirecon.data.closedworld.noise import picture
+    from hoirecon.data.closedworld.photograph import photograph
     from hoirecon.observation import box_of_mask
 
     folder = root / scene.category.replace(" ", "_") / scene.name
     folder.mkdir(parents=True, exist_ok=True)
     write_obj(Mesh(scene.body_verts, scene.body_model.faces), folder / "h_mesh.obj")
     write_obj(scene.mesh.with_verts(scene.pose.apply(scene.mesh.verts)), folder / "object_mesh.obj")
-    Image.fromarray(picture(scene)).save(folder / "image.jpg", quality=95)
+    Image.fromarray(photograph(scene)).save(folder / "image.jpg", quality=95)
     for name, mask in (("person", scene.person), ("object", scene.visible)):
         Image.fromarray(mask.astype(np.uint8) * np.uint8(255)).save(folder / f"{name}_mask.png")
     depth = np.where(np.isfinite(scene.depth), scene.depth * 1000, 0).astype(np.uint16)

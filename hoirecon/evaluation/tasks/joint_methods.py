@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from hoirecon.pose import ObjectPose
 from hoirecon.scene import SceneBody
 
 if TYPE_CHECKING:
+    from hoirecon.contact.estimator import InteractVLM
     from hoirecon.contact_map import ContactMap
     from hoirecon.data.body.model import BodyModel
     from hoirecon.evaluation.closedworld.methods import Problem
@@ -51,13 +53,21 @@ class Placed:
     name: str
     bodies: Bodies | None = None
     """The user's models; None takes the free body."""
-    _kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    weights: Path | None = None
+    """Contact weights of ``hoirecon``, which may be the name ``tiny``; None takes contact by geometry."""
+    _kept: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def params(self) -> Mapping[str, Any]:
         """The bodies."""
         models = {} if self.bodies is None else {g: m.topology for g, m in self.bodies.models.items()}
-        return {"bodies": models or "free"}
+        found: dict[str, Any] = {"bodies": models or "free"}
+        if self.weights is not None:
+            from hoirecon.contact.checkpoints.open import shipped
+            from hoirecon.evaluation.runs.fingerprints import file_fingerprint
+
+            found["contact"] = file_fingerprint(shipped(self.weights))
+        return found
 
     def predict(self, question: Question) -> Prediction:
         """Pose of the question's mesh, or a placed mesh of the library where there is none; and the body.
@@ -108,7 +118,7 @@ class Placed:
         )
         scene = reconstruct(
             question.image, [request], camera=question.camera, person=question.person_box or "auto",
-            body_model=self._model(question), progress=False,
+            body_model=self._model(question), contact=self._contact(self._model(question)), progress=False,
         )  # fmt: skip
         thing, body = scene.objects[0], scene.body
         own = question.object_mesh is None
@@ -122,6 +132,17 @@ class Placed:
             body_joints=body.joints,
             body_faces=body.faces,
         )
+
+    def _contact(self, model: BodyModel) -> InteractVLM | None:
+        """The estimator of the weights, read once for each body; None without weights."""
+        if self.weights is None:
+            return None
+        if ("contact", id(model)) not in self._kept:
+            from hoirecon.contact import InteractVLM
+
+            self._kept["contact", id(model)] = InteractVLM.from_pretrained(self.weights, body_model=model)
+        found: InteractVLM = self._kept["contact", id(model)]
+        return found
 
     def _problem(self, question: Question) -> Problem:
         """What the method is given: handed out by the data, or estimated from the photograph."""

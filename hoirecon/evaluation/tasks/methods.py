@@ -36,7 +36,7 @@ class MethodSpec:
 
     name: str
     weights: Path | None = None
-    """Folder of a learned method."""
+    """Folder of a learned method, or of what hoirecon takes contact from; ``tiny`` is the small model that ships."""
     body: Path | None = None
     """The user's body file, for methods that need the licensed body."""
     device: str = "cpu"
@@ -199,7 +199,9 @@ def _placed(spec: MethodSpec, task: Task, dataset: Dataset, data: Path) -> Predi
 
     if task.truth != "reconstruction":
         raise InputError(f"{spec.name} places objects, and {task.name} asks for {task.asks}: choose another method")
-    return Placed(spec.name, None if spec.body is None else Bodies.load(spec.body))
+    if spec.weights is not None and spec.name != "hoirecon":
+        raise InputError(f"{spec.name} takes no --weights: contact weights are for hoirecon and interactvlm")
+    return Placed(spec.name, None if spec.body is None else Bodies.load(spec.body), spec.weights)
 
 
 def _nothing(spec: MethodSpec, task: Task, dataset: Dataset, data: Path) -> Predictor:

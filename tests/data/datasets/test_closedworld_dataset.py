@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from hoirecon.data.closedworld import load_scene, observe_scene
+from hoirecon.data.closedworld.photograph import GRAIN, photograph
 from hoirecon.data.datasets.closedworld import SPLITS, open_closedworld
 from hoirecon.data.datasets.closedworld_export import export_closedworld
 from hoirecon.data.datasets.registry import open_dataset
@@ -84,6 +85,22 @@ def test_tracks_hand_out_what_they_say(tmp_path: Path) -> None:
         open_closedworld(tmp_path, track="all")
     with pytest.raises(InputError, match="split is one of"):
         open_closedworld(tmp_path, "train")
+
+
+def test_a_photograph_comes_with_masks_and_mesh_alone(tmp_path: Path) -> None:
+    sample, scene = open_closedworld(tmp_path, track="photograph", limit=5)[4], load_scene(4)
+    q = sample.question
+    assert q.body is None
+    assert q.extra.keys() == {"seed", "level", "symmetries"}, "nothing that a method should find by itself"
+    assert q.image is not None
+    seen = np.asarray(Image.open(q.image)).astype(int)
+    assert np.array_equal(seen, photograph(scene))
+    background, person, thing = seen[~scene.person & ~scene.visible], seen[scene.person], seen[scene.visible]
+    assert (
+        background.std(0).max() < 1.5 * GRAIN < person.std(0).max()
+    )  # plain behind; clothes, skin and light on people
+    assert np.linalg.norm(np.median(thing, axis=0) - np.median(background, axis=0)) > 5 * GRAIN
+    assert not np.array_equal(photograph(scene, draw=1), seen)
 
 
 def test_the_fingerprint_follows_what_is_asked(tmp_path: Path) -> None:

@@ -121,6 +121,27 @@ def test_other_reconstructions_place_it_too(method: str, tmp_path: Path) -> None
     assert not run.failed, run.failed[0].reason
 
 
+@pytest.mark.slow
+def test_a_photograph_of_the_closed_world_becomes_a_scene_with_the_small_model(tmp_path: Path) -> None:
+    if missing_models():
+        pytest.skip("BlazePose's files are not here: hoirecon models fetch")
+    task = replace(get_task("closedworld/photograph"), split="dev")
+    spec = MethodSpec("hoirecon", weights=Path("tiny"))
+    run = run_task(task, tmp_path / "data", spec, tmp_path / "x", RunConfig(limit=1)).run
+    assert run is not None
+    assert not run.failed, run.failed[0].reason
+    value = run.score("cd_object_cm").value
+    assert value is not None
+    assert 0 < value < 20
+    assert "contact" in run.about["params"]
+
+
+def test_baselines_take_no_contact_weights(tmp_path: Path) -> None:
+    task = get_task("closedworld/photograph")
+    with pytest.raises(InputError, match="takes no --weights"):
+        build_method(MethodSpec("icp", weights=Path("tiny")), task, task.open(tmp_path), tmp_path)
+
+
 @pytest.mark.parametrize("method", ["tiny", pytest.param("geometric", marks=pytest.mark.slow)])
 def test_estimators_answer_where_there_is_evidence(method: str, tmp_path: Path) -> None:
     task = replace(get_task("closedworld/human"), split="dev")
