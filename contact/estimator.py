@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from hoirecon.arrays import FloatArray
-from hoirecon.contact.inference.asking import question_of
+from hoirecon.contact.inference.asking import question_of, word_of
 from hoirecon.contact.inference.gallery import Gallery, Subject
 from hoirecon.contact.inference.localizing import Localized, Localizer, probability
 from hoirecon.contact.inference.looking import Look, Looker
@@ -338,7 +338,7 @@ class InteractVLM:
         answers = self.looker.answer_all(looks, questions, given, self.config.max_new_tokens)
         results = []
         for query, question, look, subject, answer in zip(queries, questions, looks, subjects, answers, strict=True):
-            found = self.localizer.find(query.kind, look, question, answer, subject)
+            found = self.localizer.find(query.kind, look, question, answer, subject, query.label)
             results.append(self._result(query, look, subject, found, view_masks))
         return results
 
@@ -477,7 +477,7 @@ class InteractVLM:
         if subject is None:
             seen = torch.zeros(look.size) if found.logits is None else probability(found.logits[0])
             return ImageContact(look.in_photograph(seen.cpu().numpy()), query.label, found.text, notes)
-        values = self._lift(query, subject, found.logits)
+        values = self._lift(query, subject, found)
         parts = self.body_model.parts if query.kind == "human" else None
         masks = None
         if view_masks and found.logits is not None:
@@ -494,16 +494,21 @@ class InteractVLM:
             view_masks=masks,
         )
 
-    def _lift(self, query: Query, subject: Subject, logits: Tensor | None) -> FloatArray:
-        if logits is None:
+    def _lift(self, query: Query, subject: Subject, found: Localized) -> FloatArray:
+        logits, state = found.logits, found.state
+        if logits is None or state is None:
             return np.zeros(len(subject.surface.verts))
         maps = self.gallery.rendered(subject).maps
         if not isinstance(maps, PixelMaps):
             lifted = lift_object_points(torch.sigmoid(logits)[None], maps)
         elif query.kind == "human":
             lifted = lift_human(logits[None], maps, form=self.config.lift)
+            if self.config.lift == "soft":
+                lifted = self.network.with_vertex_head(lifted[0], state)[None]
         else:
             lifted = lift_object_mesh(logits[None], maps)
+            verts = torch.as_tensor(subject.surface.verts, device=lifted.device)
+            lifted = self.network.with_object_head(lifted[0], state, word_of(query.label, self.tokenizer), verts)[None]
         return np.asarray(lifted[0].clamp(0, 1).double().cpu().numpy())
 
     def _doubts(self, query: Query) -> tuple[str, ...]:

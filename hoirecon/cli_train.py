@@ -22,7 +22,7 @@ WEIGHTS, CARD, FIGURES, MEMORY = "weights", "card.md", "figures.json", "memory.j
 
 Words = tyro.conf.UseAppendAction[tuple[str, ...]]
 Name = Literal["tiny-closedworld", "damon", "damon-noparts", "scene", "affordance", "joint", "all"]
-TINY, TINY_STEPS = "tiny-closedworld", 3300
+TINY, TINY_STEPS = "tiny-closedworld", 7000
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Train:
     out: Path = Path("runs/tiny")
     """Folder for checkpoints, weights, figures and card."""
     steps: int | None = None
-    """Steps of the run; by default 3300 of the small model, 15000 of fine-tuning."""
+    """Steps of the run; by default 7000 of the small model, 15000 of fine-tuning."""
     seed: int = 0
     """Of the weights at the start and of everything that is drawn."""
-    shards: int = 24
+    shards: int = 30
     """Small model: sets of 800 training scenes (about 3,150 samples each)."""
     samples: Path | None = None
     """Small model: folder of drawn samples, to share between runs; by default inside --out."""

@@ -6,10 +6,13 @@ from hoirecon.contact.inference.queries import Kind, Query
 from hoirecon.contact.inference.settings import EstimatorConfig
 from hoirecon.contact.modeling.config import NetworkConfig
 from hoirecon.contact.modeling.contact_tokens import Role
+from hoirecon.contact.prompting.templates import object_word
 from hoirecon.contact.prompting.templates import question as template
 from hoirecon.contact.prompting.tokenizer import ContactTokenizer
 from hoirecon.errors import InputError
 
+ANY_THING = "object"
+"""What a thing is called whose name is not told, or not known."""
 MAX_QUESTION = 600
 """Longest question in own words, characters."""
 MESH_CONTACT = "_BM"
@@ -53,3 +56,17 @@ def template_of(kind: Kind, trained: NetworkConfig, config: EstimatorConfig) -> 
     if kind == "affordance":
         return "object", "afford"
     return "object", "simple" if MESH_CONTACT in trained.object_views else trained.object_questions
+
+
+def word_of(name: str, tokenizer: ContactTokenizer) -> int:
+    """Id of the one word that an object's name is in the vocabulary; that of :data:`ANY_THING` if it has none or
+    several.
+
+    Raises:
+        InputError: a name that cannot be used.
+    """
+    for text in (object_word(name), ANY_THING):
+        ids = tokenizer.encode(text, bos=False)
+        if len(ids) == 1:
+            return ids[0]
+    return tokenizer.unk_id

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from hoirecon.contact.inference.asking import word_of
 from hoirecon.contact.inference.gallery import Gallery, Subject
 from hoirecon.contact.inference.looking import Looker
 from hoirecon.contact.inference.queries import ROLE_OF_KIND, Kind
@@ -36,6 +37,8 @@ class Localized:
     """What is unusual in it."""
     logits: Tensor | None
     """(V, S, S) of the views, or (1, H, W) of the photograph, float32; None without a contact token."""
+    state: Tensor | None = None
+    """(H,) the state before the contact token, after a look back if the network does that."""
 
 
 class Localizer:
@@ -51,8 +54,11 @@ class Localizer:
         self.gallery = gallery
         self.looker = looker
 
-    def find(self, kind: Kind, look: Look, question: str, answer: Answer, subject: Subject | None) -> Localized:
-        """The masks of an answer on a subject's views, or on the photograph if there is none."""
+    def find(
+        self, kind: Kind, look: Look, question: str, answer: Answer, subject: Subject | None, label: str = ""
+    ) -> Localized:
+        """The masks of an answer on a subject's views, or on the photograph if there is none; ``label`` names the
+        object."""
         text = readable_answer(self.looker.tokenizer.decode(answer.ids))
         notes = tuple(_remarks(answer, kind, self.network.config.tokens))
         if not answer.contact_ids:
@@ -60,9 +66,12 @@ class Localizer:
         features, cameras, sizes = self._views(look, subject)
         if self.network.mv_loc.fusion is not None:
             features = self.network.mv_loc.fuse(features, self.looker.all_states(look, question, answer.ids))
-        prompts = self.network.contact_prompts(answer.states[:1], answer.contact_ids[:1], cameras)
+        states = answer.states[:1]
+        if look.tokens is not None:
+            states = self.network.looked_back(states, look.tokens[None], [word_of(label, self.looker.tokenizer)])
+        prompts = self.network.contact_prompts(states, answer.contact_ids[:1], cameras)
         low = self.network.mv_loc.localize(prompts, features, ROLE_OF_KIND[kind])
-        return Localized(text, notes, self.network.mv_loc.upscale(low.logits, *sizes)[0])
+        return Localized(text, notes, self.network.mv_loc.upscale(low.logits, *sizes)[0], states[0])
 
     def _views(self, look: Look, subject: Subject | None) -> tuple[Tensor, Tensor | None, tuple[Size, Size]]:
         """Embeddings to decode, cameras to tell FeatLift, and the sizes before and after scaling back."""

@@ -50,6 +50,8 @@ class Look:
     """Who looked."""
     evidence: Evidence | None = None
     """What a model with an evidence tower was told in place of the photograph."""
+    tokens: Tensor | None = field(default=None, repr=False)
+    """(P, H) what the language model sees of it; kept for networks that look back only."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -178,9 +180,10 @@ class Looker:
             return {}
         tokens = self._image_tokens([cut.evidence or cut.rgb for cut in cuts.values()])
         prefixes = prefill_images(self.network.vlm, prefix_ids(self.tokenizer), tokens)
+        kept = tokens if self.network.look_back is not None else [None] * len(prefixes)
         return {
-            key: Look(cut.rgb, cut.full_size, cut.window, prefix, self.network, cut.evidence)
-            for (key, cut), prefix in zip(cuts.items(), prefixes, strict=True)
+            key: Look(cut.rgb, cut.full_size, cut.window, prefix, self.network, cut.evidence, own)
+            for (key, cut), prefix, own in zip(cuts.items(), prefixes, kept, strict=True)
         }
 
     def _image_tokens(self, pictures: Sequence[ByteArray | Evidence]) -> Tensor:

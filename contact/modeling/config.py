@@ -113,6 +113,18 @@ class NetworkConfig:
     """Side of the views that are drawn and lifted from, pixels; 0 is the mask network's own side. A small mask network
     sees them shrunk, and its masks are brought to their size: at its own 96 pixels most vertices of a hand share a
     pixel or have none."""
+    look_back: bool = False
+    """Whether a contact token's state looks once more at what the tower saw
+    (:class:`~hoirecon.contact.modeling.look_back.LookBack`); no released model does."""
+    vertex_head: int = 0
+    """Vertices of the one body on which a contact token's state also tells contact by itself
+    (:class:`~hoirecon.contact.modeling.direct_heads.VertexHead`); 0 is without, as in every released model."""
+    object_head: int = 0
+    """Voxels along each side of an object's box in which it does the same on objects; 0 is without."""
+    direct_share: float = 0.5
+    """Share of the vertex head in the answer, the rest is the lifted masks'; 0 leaves the head to training."""
+    object_share: float = 0.5
+    """The same of the object head."""
     human_weight: float = 3.0
     """Weight of human contact in training; 0 says that the model never learned it."""
     object_weight: float = 0.0
@@ -126,6 +138,12 @@ class NetworkConfig:
         if self.prompt_dim != self.sam.out_chans:
             raise InputError(
                 f"embeddings of width {self.prompt_dim} cannot prompt a mask decoder of width {self.sam.out_chans}"
+            )
+        if min(self.vertex_head, self.object_head) < 0 or not (
+            0 <= self.direct_share <= 1 and 0 <= self.object_share <= 1
+        ):
+            raise InputError(
+                "vertex_head and object_head are at least 0, direct_share and object_share lie between 0 and 1"
             )
         if self.camera_encoder not in ("none", "simple", "view_index", "vi_v1"):
             raise InputError(

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from hoirecon.contact.modeling.attention_splitter import AttentionSplitter
 from hoirecon.contact.modeling.config import NetworkConfig
+from hoirecon.contact.modeling.direct_heads import ObjectHead, VertexHead, blend, place_features
 from hoirecon.contact.modeling.feat_lift import build_feat_lift
+from hoirecon.contact.modeling.look_back import LookBack
 from hoirecon.contact.modeling.mv_loc import MVLoc
 from hoirecon.contact.modeling.token_projection import TokenProjection
 from hoirecon.contact.modeling.vlm import VLM
@@ -42,6 +44,14 @@ class InteractVLMNetwork(nn.Module):
             AttentionSplitter(config.prompt_dim, config.splitter_hidden) if config.splits_attention else None
         )
         self.mv_loc = MVLoc(config)
+        hidden = config.language.hidden_size
+        self.look_back = (
+            LookBack(hidden, config.language.num_heads, config.language.vocab_size) if config.look_back else None
+        )
+        self.vertex_head = VertexHead(hidden, config.vertex_head) if config.vertex_head else None
+        self.object_head = (
+            ObjectHead(hidden, config.language.vocab_size, config.object_head) if config.object_head else None
+        )
 
     def restore_buffers(self, device: torch.device | str) -> None:
         """Make anew what no checkpoint holds, after the weights of a network from the meta device were assigned."""
@@ -58,6 +68,14 @@ class InteractVLMNetwork(nn.Module):
         """
         embedding: Tensor = self.token_projection(hidden.to(next(self.token_projection.parameters())))
         return embedding[:, None].expand(-1, self.config.num_views, -1)
+
+    def looked_back(self, states: Tensor, pictures: Tensor | None, words: Sequence[int]) -> Tensor:
+        """States (S, H) before contact tokens after another look at their pictures' vectors (S, P, H), for the objects
+        that are named by these words (S,); the states themselves in a network that does not look back."""
+        if self.look_back is None or pictures is None:
+            return states
+        looked: Tensor = self.look_back(states, pictures, words)
+        return looked
 
     def contact_prompts(
         self, hidden: Tensor, token_ids: Sequence[int] | Tensor, cameras: Tensor | None = None
@@ -87,3 +105,16 @@ class InteractVLMNetwork(nn.Module):
         # Every token by its own role; the reference, which cannot localise several, takes the first one's for all.
         split = [self.attention_splitter(one[None], role) for one, role in zip(prompts, roles, strict=True)]
         return torch.cat(split)
+
+    def with_vertex_head(self, lifted: Tensor, state: Tensor) -> Tensor:
+        """Contact on the body from lifted masks (N,) and the state (H,) that they came from; ``lifted`` itself where
+        there is no such head, or it knows another body."""
+        if self.vertex_head is None or not self.config.direct_share or len(lifted) != self.config.vertex_head:
+            return lifted
+        return blend(lifted, self.vertex_head(state[None])[0], self.config.direct_share)
+
+    def with_object_head(self, lifted: Tensor, state: Tensor, word: int, verts: Tensor) -> Tensor:
+        """The same of an object's vertices (N, 3), named by the vocabulary's word; lifted (N,)."""
+        if self.object_head is None or not self.config.object_share:
+            return lifted
+        return blend(lifted, self.object_head(state, word, place_features(verts)), self.config.object_share)

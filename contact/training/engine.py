@@ -28,12 +28,14 @@ LossesOf = Callable[[int], Mapping[str, Tensor]]
 class EngineConfig:
     """How parameters are moved."""
 
-    steps: int = 3300
+    steps: int = 7000
     """Steps of the whole run; the schedule depends on it."""
     rate: float = 1.5e-3
     """Highest learning rate."""
     warmup: int = 80
     """Steps in which it rises to that."""
+    again: int = 0
+    """Step from which it rises anew, as parts of the network begin to learn there; 0 is nowhere."""
     flat_share: float = 0.4
     """Share of the run after which it falls, as a cosine."""
     last_share: float = 0.02
@@ -55,7 +57,8 @@ class EngineConfig:
 
     def rate_at(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""
-        rising = min(1.0, (step + 1) / max(self.warmup, 1))
+        since = step - self.again if step >= self.again else step
+        rising = min(1.0, (since + 1) / max(self.warmup, 1))
         done = step / self.steps
         if done < self.flat_share:
             return self.rate * rising

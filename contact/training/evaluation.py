@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hoirecon.arrays import BoolArray, FloatArray
+from hoirecon.contact.inference.asking import word_of
 from hoirecon.contact.inference.gallery import Gallery, Subject
 from hoirecon.contact.inference.generation import answer, prefill_images
 from hoirecon.contact.lifting import LiftForm, lift_human
@@ -46,6 +47,10 @@ class Predicted:
     """(n,) whether the answer holds exactly one contact token."""
     any_token: BoolArray
     """(n,) whether it holds one at all; without one nothing is said to touch."""
+    masks: np.ndarray
+    """(n, V) probabilities of the lifted masks alone; those of the answer in a network without a vertex head."""
+    direct: np.ndarray
+    """(n, V) probabilities of the vertex head alone; the masks' in a network without one."""
 
 
 @torch.no_grad()
@@ -66,27 +71,35 @@ def predict(
     """
     was, _ = network.training, network.eval()
     features, cameras, maps = gallery.features(body), gallery.cameras(body), gallery.rendered(body).maps
-    contact, said, tokens = [], [], []
+    contact, masks_alone, direct = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
+    said, tokens = [], []
     for start in range(0, len(names), AT_ONCE):
         part = slice(start, start + AT_ONCE)
-        prefixes = prefill_images(network.vlm, prefix_ids(tokenizer), network.vlm.image_tokens(evidence[part]))
+        pictures = network.vlm.image_tokens(evidence[part])
+        prefixes = prefill_images(network.vlm, prefix_ids(tokenizer), pictures)
         asked = [question_ids(tokenizer, question("human", "parts", name)) for name in names[part]]
         answers = answer(network.vlm, prefixes, asked, contact_ids=network.config.tokens.ids, max_new_tokens=LONGEST)
-        for found in answers:
+        for found, picture, name in zip(answers, pictures, names[part], strict=True):
             words = set(tokenizer.decode(found.ids).replace(",", " ").split())
             said.append([group in words for group in GROUPS])
             tokens.append(len(found.contact_ids))
-            lifted = torch.zeros(body_size(maps))
+            lifted = alone = own = torch.zeros(body_size(maps))
             if found.contact_ids:
-                prompts = network.contact_prompts(found.states[:1], found.contact_ids[:1], cameras)
+                states = network.looked_back(found.states[:1], picture[None], [word_of(name, tokenizer)])
+                prompts = network.contact_prompts(states, found.contact_ids[:1], cameras)
                 low = network.mv_loc.localize(prompts, features, "human").logits
                 side, drawn = network.config.sam.img_size, network.config.map_side
                 masks = network.mv_loc.upscale(low, (side, side), (drawn, drawn))
-                lifted = lift_human(masks, maps, form)[0]  # type: ignore[arg-type]
-            contact.append(lifted.numpy())
+                lifted = alone = own = lift_human(masks, maps, form)[0]  # type: ignore[arg-type]
+                if form == "soft":
+                    lifted = network.with_vertex_head(alone, states[0])
+                if network.vertex_head is not None:
+                    own = network.vertex_head(states)[0].sigmoid()
+            for values, kept in ((lifted, contact), (alone, masks_alone), (own, direct)):
+                kept.append(values.numpy())
     network.train(was)
     count = np.array(tokens)
-    return Predicted(np.stack(contact), np.array(said), count == 1, count > 0)
+    return Predicted(np.stack(contact), np.array(said), count == 1, count > 0, np.stack(masks_alone), np.stack(direct))
 
 
 def body_size(maps: object) -> int:

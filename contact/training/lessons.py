@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hoirecon.arrays import BoolArray, IntArray
+from hoirecon.contact.inference.asking import ANY_THING, word_of
 from hoirecon.contact.modeling.contact_tokens import Role
+from hoirecon.contact.modeling.direct_heads import place_features
 from hoirecon.contact.modeling.evidence_tower import EvidenceConfig
 from hoirecon.contact.prompting.conversation import prefix_ids, question_ids
 from hoirecon.contact.prompting.templates import question
@@ -23,21 +25,28 @@ from hoirecon.contact.training.quick_step import Batch, BodyViews, Things
 from hoirecon.contact.training.tiny import ANSWER_THING, NO_CONTACT, TOKEN_TYPE, answer_text, touched_groups
 from hoirecon.data.body.skeleton import mirror_name
 from hoirecon.data.closedworld.posing import body_model
-
-ANY_THING = "object"
-"""What a thing is called whose name is not told."""
+from hoirecon.data.objects import load_object
 
 
 @dataclass(frozen=True)
 class LessonConfig:
     """What is taught how often."""
 
-    batch: int = 32
+    batch: int = 24
     """Questions on the body in a step."""
-    things: int = 8
+    glances: int = 2000
+    """First steps, in which the tower learns by glances only (:class:`~hoirecon.contact.training.quick_step.Batch`),
+    so that the language model and the masks find a tower that sees; at most a third of a run, and none if the network
+    has no vertex head."""
+    masked: int = 8
+    """Questions on the body in a step whose masks are decoded; the vertex head learns from all of them, for a tenth of
+    the time. A network without that head decodes all."""
+    things: int = 6
     """Questions on objects in a step, on as many of the same pictures; 0 teaches the body only."""
-    things_from: int = 2200
-    """Step from which they are asked: what a picture shows is learned first, and each costs as much as two others."""
+    things_from: int = 0
+    """Step from which they are asked."""
+    things_masked: int = 2
+    """Of those, how many have masks decoded: each costs as much as two masks on the body, its views being its own."""
     true_words: float = 0.5
     """Share of answers whose true body parts are learned; the others have those of another sample before the contact
     token, and only what follows is learned, so that a wrong word need not make a wrong mask."""
@@ -67,6 +76,8 @@ class Lessons:
     ) -> None:  # fmt: skip
         self.samples = samples.take(slice(0, max(int(config.share * len(samples)), 1)))
         self.tokenizer, self.vision, self.config, self.seed, self.views = tokenizer, vision, config, seed, views
+        self.heads = True
+        """Whether the network has a vertex head; else there are no glances and masks are decoded for every question."""
         self._order: tuple[int, IntArray] = (-1, np.zeros(0, dtype=np.int64))
 
     @cached_property
@@ -107,20 +118,23 @@ class Lessons:
         distance = self.samples.landmark_distance[rows].copy()
         distance[flip] = distance[flip][:, MIRRORED]
         answers, learned = self._answers(groups, np.asarray(contact.any(axis=1)), rng)
+        called = [self._called(row, rng) for row in rows]
         return Batch(
             mirror(evidence, torch.as_tensor(flip), self.vision),
-            [self._question(row, rng) for row in rows],
+            [self.asked_once(name, "human") for name in called],
             answers,
             learned,
             torch.as_tensor(contact, dtype=torch.float32),
             torch.as_tensor(distance),
             torch.as_tensor(parts, dtype=torch.float32),
+            self.config.masked if self.heads else None,
             things,
+            [word_of(name, self.tokenizer) for name in called],
+            self.heads and step < self.config.glances,
         )
 
-    def _question(self, row: int, rng: np.random.Generator, role: Role = "human") -> list[int]:
-        name = category_names()[self.samples.category[row]]
-        return self.asked_once(ANY_THING if rng.random() < self.config.unnamed else name, role)
+    def _called(self, row: int, rng: np.random.Generator) -> str:
+        return ANY_THING if rng.random() < self.config.unnamed else category_names()[self.samples.category[row]]
 
     def asked_once(self, name: str, role: Role = "human") -> list[int]:
         """As :meth:`asked`, made once for each name."""
@@ -131,22 +145,30 @@ class Lessons:
 
     def _things(self, step: int, rows: IntArray, rng: np.random.Generator) -> Things | None:
         """Questions on the objects of the first samples in which something touches."""
-        if self.views is None or not self.config.things or step < self.config.things_from:
+        if (
+            self.views is None
+            or not self.config.things
+            or step < max(self.config.things_from, self.heads * self.config.glances)
+        ):
             return None
         contact = self.samples.object_contact(rows)
         chosen = np.flatnonzero(contact.any(1))[: self.config.things]
         if not len(chosen):
             return None
-        views = [self.views(object_ids()[self.samples.instance[row]]) for row in rows[chosen]]
+        ids = [object_ids()[self.samples.instance[row]] for row in rows[chosen]]
+        places = [object_places(name) for name in ids]
+        masked = self.config.things_masked if self.heads else len(chosen)
         answer = self._answer(ANSWER_THING.format(token=self._token("object")))
+        called = [self._called(row, rng) for row in rows[chosen]]
         return Things(
             torch.as_tensor(chosen),
-            [self._question(row, rng, "object") for row in rows[chosen]],
+            [self.asked_once(name, "object") for name in called],
             [answer] * len(chosen),
-            views,
-            [torch.as_tensor(contact[i, : v.seen.shape[1]], dtype=torch.float32)
-             for i, v in zip(chosen, views, strict=True)],
-        )  # fmt: skip
+            [word_of(name, self.tokenizer) for name in called],
+            places,
+            [torch.as_tensor(contact[i, : len(p)], dtype=torch.float32) for i, p in zip(chosen, places, strict=True)],
+            [self.views(name) for name in ids[:masked]],
+        )
 
     def _token(self, role: Role) -> str:
         return self.tokenizer.contact_tokens(TOKEN_TYPE).word_of(role)
@@ -168,6 +190,12 @@ class Lessons:
             answers.append(ids)
             learned.append(0 if true else ids.index(contact_id))
         return answers, learned
+
+
+@cache
+def object_places(object_id: str) -> Tensor:
+    """(No, PLACE_NUMBERS) where the vertices of a library mesh lie in it."""
+    return place_features(torch.as_tensor(load_object(object_id).mesh.verts, dtype=torch.float32))
 
 
 def mirror_verts() -> IntArray:

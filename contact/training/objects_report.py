@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import torch
 
 from hoirecon.arrays import FloatArray, IntArray
+from hoirecon.contact.inference.asking import word_of
 from hoirecon.contact.inference.generation import answer, prefill_images
 from hoirecon.contact.lifting import lift_object_mesh
 from hoirecon.contact.prompting.conversation import prefix_ids, question_ids
 from hoirecon.contact.prompting.templates import question
 from hoirecon.contact.rendering.types import PixelMaps
-from hoirecon.contact.training.closedworld_data import MOST_VERTS, Samples, category_names, object_ids
+from hoirecon.contact.training.closedworld_data import MOST_VERTS, Samples, object_ids
 from hoirecon.contact.training.evaluation import AT_ONCE, LONGEST, best_threshold, f1, interval, names_of
+from hoirecon.contact.training.object_means import VoxelMean
 from hoirecon.contact.training.tiny_run import Model
 from hoirecon.data.objects import load_object
 
@@ -73,7 +74,8 @@ def predict_objects(model: Model, samples: Samples, evidence: torch.Tensor) -> n
 
 def _asked(model: Model, rows: IntArray, samples: Samples, evidence: torch.Tensor, names: Sequence[str]) -> np.ndarray:
     network, tokenizer, gallery = model.network, model.tokenizer, model.gallery
-    prefixes = prefill_images(network.vlm, prefix_ids(tokenizer), network.vlm.image_tokens(evidence[rows]))
+    pictures = network.vlm.image_tokens(evidence[rows])
+    prefixes = prefill_images(network.vlm, prefix_ids(tokenizer), pictures)
     asked = [question_ids(tokenizer, question("object", "simple", name)) for name in names]
     answers = answer(network.vlm, prefixes, asked, contact_ids=network.config.tokens.ids, max_new_tokens=LONGEST)
     contact = np.zeros((len(rows), MOST_VERTS), dtype=np.float32)
@@ -84,52 +86,15 @@ def _asked(model: Model, rows: IntArray, samples: Samples, evidence: torch.Tenso
         subject = gallery.object(load_object(object_ids()[samples.instance[row]]).mesh)
         maps = gallery.rendered(subject).maps
         assert isinstance(maps, PixelMaps)
-        prompts = network.contact_prompts(said.states[:1], said.contact_ids[:1], gallery.cameras(subject))
+        word = word_of(names[i], tokenizer)
+        states = network.looked_back(said.states[:1], pictures[i : i + 1], [word])
+        prompts = network.contact_prompts(states, said.contact_ids[:1], gallery.cameras(subject))
         low = network.mv_loc.localize(prompts, gallery.features(subject), "object").logits
         lifted = lift_object_mesh(network.mv_loc.upscale(low, (side, side), (drawn, drawn)), maps)[0]
+        verts = torch.as_tensor(subject.surface.verts)
+        lifted = network.with_object_head(lifted, states[0], word, verts)
         contact[i, : len(lifted)] = lifted.numpy()
     return contact
-
-
-class VoxelMean:
-    """Mean contact of the places of a category's boxes, over all its samples and meshes in training.
-
-    Args:
-        train: what it is the mean of.
-        grid: voxels along each side of the box.
-    """
-
-    def __init__(self, train: Samples, grid: int) -> None:
-        self.grid = grid
-        shape = len(category_names()), grid**3
-        touched, seen = np.zeros(shape), np.zeros(shape)
-        for instance in np.unique(train.instance):
-            rows = np.flatnonzero(train.instance == instance)
-            places = voxels(object_ids()[instance], grid)
-            rate = train.object_contact(rows)[:, : len(places)].sum(0)
-            category = train.category[rows[0]]
-            np.add.at(touched[category], places, rate)
-            np.add.at(seen[category], places, len(rows))
-        whole = touched.sum(1) / np.maximum(seen.sum(1), 1)
-        whole = np.where(seen.sum(1) > 0, whole, touched.sum() / max(seen.sum(), 1))
-        self.mean = np.where(seen > 0, touched / np.maximum(seen, 1), whole[:, None])
-
-    def __call__(self, asked: Samples) -> np.ndarray:
-        """(n, MOST_VERTS)."""
-        found = np.zeros((len(asked), MOST_VERTS), dtype=np.float32)
-        for row, (instance, category) in enumerate(zip(asked.instance, asked.category, strict=True)):
-            places = voxels(object_ids()[instance], self.grid)
-            found[row, : len(places)] = self.mean[category][places]
-        return found
-
-
-@cache
-def voxels(object_id: str, grid: int) -> IntArray:
-    """(No,) the voxel of its mesh's box in which each vertex lies."""
-    verts = load_object(object_id).mesh.verts
-    low, high = verts.min(0), verts.max(0)
-    cell = np.clip((verts - low) / np.maximum(high - low, 1e-9) * grid, 0, grid - 1).astype(int)
-    return np.asarray(cell @ np.array([grid * grid, grid, 1]))
 
 
 def objects_compared(

@@ -114,7 +114,7 @@ class ArmBudget:
     """Questions in a step."""
     rate: float = 1.2e-3
     """Highest learning rate."""
-    size: TinySize = field(default_factory=lambda: TinySize(objects=False))
+    size: TinySize = field(default_factory=lambda: TinySize(objects=False, vertex_head=False))
     """Of the network; contact on objects is left out."""
 
     def run_of(self, arm: Arm) -> TinyRun:

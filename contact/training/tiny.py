@@ -87,6 +87,15 @@ class TinySize:
     """Whether landmarks are told what lies round them and half-way to the next (:class:`EvidenceConfig`)."""
     camera_encoder: CameraEncoder = "vi_v1"
     """FeatLift; ``none`` leaves it out."""
+    vertex_head: bool = True
+    """Whether the contact token's state looks back at the evidence and also tells contact by itself
+    (:mod:`~hoirecon.contact.modeling.direct_heads`)."""
+    voxels: int = 5
+    """Voxels along each side of an object's box in which it does so on objects; 0 is without."""
+    direct_share: float = 0.5
+    """Share of the vertex head in the answer, beside the lifted masks; chosen on validation samples."""
+    object_share: float = 1.0
+    """The same of the head for objects; 1 leaves the masks on objects out, which learn too slowly to help."""
     objects: bool = True
     """Whether contact on objects is learned too."""
     trust_objects: bool = False
@@ -109,6 +118,11 @@ def tiny_config(vocab_size: int, tokens: ContactTokens, size: TinySize | None = 
         camera_hidden=s.prompt,
         splitter_hidden=s.prompt,
         view_side=s.view_side,
+        look_back=s.vertex_head,
+        vertex_head=body_model().num_verts if s.vertex_head else 0,
+        object_head=s.voxels if s.objects else 0,
+        direct_share=s.direct_share,
+        object_share=s.object_share,
         human_weight=3.0,
         object_weight=1.0 if s.objects and s.trust_objects else 0.0,
         object_views="4MV-Z_HM_BM",

@@ -102,14 +102,14 @@ def report(run: TinyRun, model: Model, cache: Path, tell: Callable[[str], None] 
     more = Asked.of(test.samples, DOUBLED)
     area = vertex_area().double().numpy()
     tell("asking the model")
-    methods, spoken = _methods(train, model)
+    methods, say = _methods(train, model)
     scores, doubled = [], []
     for name, method in methods.items():
         threshold = best_threshold(method(val), val.truth)
         scores.append(score(name, method(test), test.truth, threshold, area))
         doubled.append(score(f"{name}, noise doubled", method(more), test.truth, threshold, area))
         tell(scores[-1].row())
-    lines = [*_lines(scores, test, spoken[1]), *_nothing_touches(run, model, cache, scores[0].threshold, tell)]
+    lines = [*_lines(scores, test, say(test)), *_nothing_touches(run, model, cache, scores[0].threshold, tell)]
     objects = tuple[ObjectScores, ...]()
     if run.size.objects:
         tell("asking about objects")
@@ -146,15 +146,17 @@ def _several_objects(found: ObjectScores, test: Asked) -> str:
 Method = Callable[[Asked], np.ndarray]
 
 
-def _methods(train: Samples, model: Model) -> tuple[dict[str, Method], list[Predicted]]:
-    """Each method's way to contact, and what the model said each time that it was asked."""
-    lookup, spoken = Lookup(train), list[Predicted]()
+def _methods(train: Samples, model: Model) -> tuple[dict[str, Method], Callable[[Asked], Predicted]]:
+    """Each method's way to contact, and what the model says when it is asked; it is asked once."""
+    lookup, spoken = Lookup(train), dict[int, Predicted]()
 
-    def ask(asked: Asked) -> np.ndarray:
-        spoken.append(
-            predict(model.network, model.tokenizer, model.gallery, model.body, asked.evidence, names_of(asked.samples))
-        )
-        return spoken[-1].contact
+    def say(asked: Asked) -> Predicted:
+        if id(asked) not in spoken:
+            names = names_of(asked.samples)
+            spoken[id(asked)] = predict(
+                model.network, model.tokenizer, model.gallery, model.body, asked.evidence, names
+            )  # fmt: skip
+        return spoken[id(asked)]
 
     def look_up(asked: Asked) -> np.ndarray:
         return lookup(asked.samples, features_of_evidence(asked.evidence), same_category=False)
@@ -163,13 +165,16 @@ def _methods(train: Samples, model: Model) -> tuple[dict[str, Method], list[Pred
         return lookup(asked.samples, features_of_evidence(asked.evidence), same_category=True)
 
     methods: dict[str, Method] = {
-        "small model": ask,
+        "small model": lambda asked: say(asked).contact,
         "15 nearest neighbours": look_up,
         "15 nearest of the category": look_up_in_category,
         "category mean": lambda asked: category_mean(train, asked.samples),
         "hands always": lambda asked: hands_always(asked.samples),
     }
-    return methods, spoken
+    if model.network.vertex_head is not None:
+        methods["its masks alone"] = lambda asked: say(asked).masks
+        methods["its vertex head alone"] = lambda asked: say(asked).direct
+    return methods, say
 
 
 def _lines(scores: list[Scores], test: Asked, spoken: Predicted) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -16,7 +16,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from hoirecon.contact.inference.asking import word_of
 from hoirecon.contact.inference.gallery import Gallery, Subject
+from hoirecon.contact.modeling.direct_heads import ObjectHead
 from hoirecon.contact.modeling.evidence_tower import EvidenceConfig
 from hoirecon.contact.modeling.network import InteractVLMNetwork
 from hoirecon.contact.prompting.tokenizer import ContactTokenizer
@@ -24,12 +26,15 @@ from hoirecon.contact.rendering.zbuffer import ZBufferRenderer
 from hoirecon.contact.training.closedworld_data import LAYOUT, VERSION, Samples, Split, category_names, draw_samples
 from hoirecon.contact.training.engine import Engine, EngineConfig
 from hoirecon.contact.training.lessons import LessonConfig, Lessons, vertex_area
+from hoirecon.contact.training.object_means import VoxelMean
 from hoirecon.contact.training.quick_step import BodyViews, QuickWeights, SideTasks, quick_step
 from hoirecon.contact.training.tiny import TOKEN_TYPE, TinySize, tiny_config, tiny_tokenizer
 from hoirecon.data.body import load_body
 from hoirecon.data.closedworld.posing import body_model
 from hoirecon.data.objects import load_object
 
+USUAL_EPS = 3e-3
+"""Rates of contact are held this far from 0 and 1 before their logarithm is taken."""
 VAL_SEED, TEST_SEED = 0, 1000
 """Seeds of the scenes that choose thresholds, and of those that are reported."""
 
@@ -38,7 +43,7 @@ VAL_SEED, TEST_SEED = 0, 1000
 class TinyRun:
     """What a run is made of."""
 
-    shards: int = 24
+    shards: int = 30
     """Sets of training scenes, each from its own seed."""
     scenes: int = 800
     """Scenes in each; a scene gives about four samples."""
@@ -116,15 +121,30 @@ def engine_of(run: TinyRun, model: Model, train: Samples, folder: Path) -> Engin
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.engine.seed + 1)
         side = SideTasks(vision.hidden_size, config.language.hidden_size, len(body_model().parts.names))
+    if model.network.object_head is not None:
+        learn_usual(model.network.object_head, model.tokenizer, train)
     views, area = BodyViews.of(model.gallery, model.body), vertex_area()
     meshes = object_views(model) if run.size.objects else None
-    lessons = Lessons(train, model.tokenizer, vision, run.lessons, run.engine.seed, meshes)
+    taught = replace(run.lessons, glances=min(run.lessons.glances, run.engine.steps // 3))
+    lessons = Lessons(train, model.tokenizer, vision, taught, run.engine.seed, meshes)
+    lessons.heads = model.network.vertex_head is not None
     modules = nn.ModuleDict({"network": model.network, "side": side})
 
     def losses(step: int) -> dict[str, torch.Tensor]:
         return quick_step(model.network, side, views, lessons.before, lessons.batch(step), area, run.weights)
 
-    return Engine(modules, losses, run.engine, folder)
+    return Engine(modules, losses, replace(run.engine, again=taught.glances * lessons.heads), folder)
+
+
+def learn_usual(head: ObjectHead, tokenizer: ContactTokenizer, train: Samples) -> None:
+    """Write into a head what is usual for each category, from training samples; it is not trained further."""
+    mean = VoxelMean(train, head.grid)
+    logits = torch.logit(torch.as_tensor(mean.smooth, dtype=torch.float32), USUAL_EPS)
+    with torch.no_grad():
+        head.usual.copy_(torch.logit(torch.as_tensor(mean.any, dtype=torch.float32), USUAL_EPS).expand_as(head.usual))
+        for category, name in enumerate(category_names()):
+            head.usual[word_of(name, tokenizer)] = logits[category]
+    head.usual.requires_grad_(False)
 
 
 def object_views(model: Model) -> Callable[[str], BodyViews]:

@@ -56,7 +56,7 @@ def evidence_of(samples: Samples) -> torch.Tensor:
 
 # ------------------------------------------------------------------------------------------------------ the regressor
 def test_the_regressor_is_of_the_networks_size() -> None:
-    network = new_model(TinyRun(size=TinySize(objects=False))).network
+    network = new_model(TinyRun(size=TinySize(objects=False, vertex_head=False))).network
     vision = network.config.vision
     assert isinstance(vision, EvidenceConfig)
     deeper = replace(vision, num_layers=vision.num_layers + REGRESSOR_LAYERS)

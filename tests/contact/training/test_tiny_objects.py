@@ -18,7 +18,7 @@ from hoirecon.contact.modeling.evidence_tower import (
 )
 from hoirecon.contact.training.closedworld_data import MOST_VERTS, Samples, draw_samples, object_ids
 from hoirecon.contact.training.lessons import LessonConfig, Lessons, vertex_area
-from hoirecon.contact.training.objects_report import VoxelMean, voxels
+from hoirecon.contact.training.object_means import VoxelMean, voxels
 from hoirecon.contact.training.quick_scenes import CLEAR_M
 from hoirecon.contact.training.quick_step import (
     MOST_BOOST,
@@ -130,7 +130,7 @@ def test_nothing_touches_what_was_moved_away_and_the_answer_says_so(apart: Sampl
     assert not apart.object_contact(slice(None)).any()
     assert (apart.part_distance >= CLEAR_M).all()
     vision = model.network.config.vision
-    lessons = Lessons(apart, model.tokenizer, vision, LessonConfig(batch=2, true_words=0.0), 0)
+    lessons = Lessons(apart, model.tokenizer, vision, LessonConfig(batch=2, true_words=0.0, glances=0), 0)
     batch = lessons.batch(0)
     for ids, start in zip(batch.answers, batch.learned_from, strict=True):
         assert model.tokenizer.decode(ids).replace("</s>", "").strip() == NO_CONTACT
@@ -147,7 +147,7 @@ def losses(model: Model, batch: object) -> dict[str, torch.Tensor]:
 
 
 def test_objects_are_asked_for_in_pictures_that_are_no_mirrors(touching: Samples, model: Model) -> None:
-    vision, config = model.network.config.vision, LessonConfig(batch=len(touching), things=2, things_from=3)
+    vision, config = model.network.config.vision, LessonConfig(batch=len(touching), things=2, things_from=3, glances=0)
     lessons = Lessons(touching, model.tokenizer, vision, config, 1, object_views(model))
     assert lessons.batch(2).things is None
     batch, rows = lessons.batch(3), lessons.rows(3)

@@ -30,10 +30,9 @@ def samples() -> Samples:
 
 
 def tiny_run(**changes: Any) -> TinyRun:
-    return TinyRun(
-        shards=1, engine=EngineConfig(steps=4, checkpoint_every=2, warmup=1), lessons=LessonConfig(batch=3), size=SMALL,
-        **changes,
-    )  # fmt: skip
+    lessons = LessonConfig(batch=3, glances=1, masked=2, things=2, things_masked=1)
+    engine = EngineConfig(steps=4, checkpoint_every=2, warmup=1)
+    return TinyRun(shards=1, engine=engine, lessons=lessons, size=SMALL, **changes)
 
 
 def weights(model: Model) -> list[torch.Tensor]:
@@ -53,6 +52,44 @@ def test_a_run_that_was_killed_ends_in_the_same_bits(samples: Samples, tmp_path:
     engine.run(tell=lambda _: None)
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(second), strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(weights(first), weights(second), strict=True))
+
+
+def test_glances_teach_the_tower_and_leave_language_and_masks_as_they_were(samples: Samples, tmp_path: Path) -> None:
+    run = tiny_run()
+    model = new_model(run)
+    before = {name: p.detach().clone() for name, p in model.network.named_parameters()}
+    engine = engine_of(run, model, samples, tmp_path)
+    engine.run(until=1, tell=lambda _: None)
+    moved = {name.split(".")[0] for name, p in model.network.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == {"vlm", "look_back", "vertex_head", "object_head"}  # of the last what is usual was written
+    kept = [name for name in before if name.startswith("vlm.language_model")]
+    assert all(torch.equal(dict(model.network.named_parameters())[name], before[name]) for name in kept)
+    found = engine.losses(1)
+    assert {"words", "direct", "vertices", "dice", "places", "objects"} <= set(found)
+
+
+def test_masks_of_the_first_questions_only_are_decoded_and_heads_learn_from_all(
+    samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tiny_run()
+    model = new_model(run)
+    engine, seen = engine_of(run, model, samples, tmp_path), dict[str, list[int]]()
+    decode, head = model.network.mv_loc.localize_many, model.network.vertex_head
+    assert head is not None
+    plain = head.forward
+
+    def decoded(prompts: torch.Tensor, features: torch.Tensor, role: Any) -> torch.Tensor:
+        seen.setdefault(role, []).append(len(prompts))
+        return decode(prompts, features, role)
+
+    def directly(states: torch.Tensor) -> torch.Tensor:
+        seen.setdefault("head", []).append(len(states))
+        return plain(states)
+
+    monkeypatch.setattr(model.network.mv_loc, "localize_many", decoded)
+    monkeypatch.setattr(head, "forward", directly)
+    engine.losses(2)
+    assert seen == {"human": [2], "object": [1], "head": [3]}
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
@@ -75,6 +112,13 @@ def test_the_schedule_rises_stays_and_falls() -> None:
     assert config.rate_at(30) == 1.0
     assert config.rate_at(75) == pytest.approx(0.1 + 0.9 * 0.5)
     assert config.rate_at(99) < 0.11
+
+
+def test_the_rate_rises_anew_where_more_begins_to_learn() -> None:
+    config = EngineConfig(steps=100, rate=1.0, warmup=10, again=20, flat_share=0.5)
+    assert config.rate_at(19) == 1.0
+    assert config.rate_at(20) == pytest.approx(0.1)
+    assert config.rate_at(30) == 1.0
 
 
 def test_common_words_read_once_give_the_states_of_reading_all() -> None:
