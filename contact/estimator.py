@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from hoirecon.arrays import FloatArray
-from hoirecon.contact.inference.asking import question_of, word_of
+from hoirecon.contact.inference.asking import ANY_THING, question_of, word_of
 from hoirecon.contact.inference.gallery import Gallery, Subject
 from hoirecon.contact.inference.localizing import Localized, Localizer, probability
 from hoirecon.contact.inference.looking import Look, Looker
@@ -57,6 +57,10 @@ SOURCE = "interactvlm"
 STAND_IN = (
     "the weights were trained on views of SMPL-H; these are of '{topology}': give your SMPL-H file as body_model for "
     "the published accuracy"
+)
+USUAL = (
+    "mostly what is usual for a {label} at these places of its box, in the axes of the library's meshes: a mesh that "
+    "stands otherwise gets it in the wrong place"
 )
 UNTRAINED = "these weights were not trained for contact on {what}: do not trust this"
 SMPLH_VERTS = 6890
@@ -386,6 +390,13 @@ class InteractVLM:
         learned = frozenset(role for role, weight in weights.items() if weight > 0 and config.num_views > 1)
         return learned or frozenset({"general"})
 
+    def knows_object(self, label: str) -> bool:
+        """Whether contact on an object of this name can be asked for: a model that knows objects by what is usual for
+        their names (``object_head``) needs a name that it was taught."""
+        if self.network.object_head is None:
+            return "object" in self.trained_for
+        return "object" in self.trained_for and word_of(label, self.tokenizer) != word_of(ANY_THING, self.tokenizer)
+
     @property
     def device(self) -> torch.device:
         """Where it runs."""
@@ -517,6 +528,8 @@ class InteractVLM:
         role = ROLE_OF_KIND[query.kind]
         if query.kind != "image" and role not in self.trained_for:
             doubts.append(UNTRAINED.format(what="bodies" if role == "human" else "objects"))
+        if role == "object" and self.network.object_head is not None:
+            doubts.append(USUAL.format(label=str(query.label)[:80]))
         if self.released and query.kind == "human" and self.body_model.num_verts != SMPLH_VERTS:
             doubts.append(STAND_IN.format(topology=self.body_model.topology))
         return tuple(doubts)

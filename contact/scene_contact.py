@@ -48,7 +48,7 @@ def estimate_in_scene(
             f"same body model to both"
         )
     label = obj.category.name if obj.category is not None else obj.mesh.name
-    learned = [side for side in SIDES if side in model.trained_for]
+    learned = [side for side in SIDES if side in model.trained_for and (side == "human" or model.knows_object(label))]
     seen = Evidence.of(observation, object_index) if model.network.config.sees_evidence else observation.image
     found = model.ask([Query(side, seen, label, mesh=obj.mesh) for side in learned])
     maps = {side: result for side, result in zip(learned, found, strict=True) if isinstance(result, ContactMap)}

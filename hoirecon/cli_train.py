@@ -132,10 +132,21 @@ def train_tiny(run: TinyRun, out: Path, samples: Path | None = None) -> None:
     torch.set_num_threads(1)
     cache = samples or out / "samples"
     model = train(run, out, cache, tell=_tell)
+    settle_on_validation(run, model, cache)
     save_weights(model, out / WEIGHTS)
     before = int(read_json(out / MEMORY)["peak_bytes"]) if (out / MEMORY).is_file() else 0  # of a run gone on from
     write_json(out / MEMORY, {"peak_bytes": max(before, peak_bytes())})
     write_report(run, out, cache)
+
+
+def settle_on_validation(run: TinyRun, model: Model, cache: Path) -> None:
+    """Choose on validation samples what a trained model's heads count, and from where contact counts."""
+    from hoirecon.contact.training.settle import settle
+    from hoirecon.contact.training.tiny_report import Asked
+    from hoirecon.contact.training.tiny_run import VAL_SEED, samples_of, train_samples
+
+    val = Asked.of(samples_of("val", VAL_SEED, run.val_scenes, cache, _tell))
+    settle(model, train_samples(run, cache, _tell), (val.samples, val.evidence), _tell)
 
 
 def save_weights(model: Model, folder: Path) -> None:
@@ -158,7 +169,7 @@ def write_report(run: TinyRun, out: Path, cache: Path) -> None:
     model = Model(read.network, read.tokenizer, read.gallery, read.gallery.body(read.body_model))
     found = report(run, model, cache, tell=_tell)
     write_json(out / FIGURES, found.plain())
-    (out / CARD).write_text(card(run, found, _facts(run, out, read)), encoding="utf-8")
+    (out / CARD).write_text(card(run, found, _facts(run, out, read), "object" in read.trained_for), encoding="utf-8")
 
 
 def _facts(run: TinyRun, out: Path, read: object) -> dict[str, str]:

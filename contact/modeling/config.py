@@ -125,6 +125,11 @@ class NetworkConfig:
     """Share of the vertex head in the answer, the rest is the lifted masks'; 0 leaves the head to training."""
     object_share: float = 0.5
     """The same of the object head."""
+    human_cut: float = 0.5
+    """Probability from which a vertex of the body counts as touched, where a vertex head takes part; odds are shifted
+    so that it becomes one half, from which on everybody takes contact (``ContactMap.with_threshold_at_half``)."""
+    object_cut: float = 0.5
+    """The same on objects, where an object head takes part."""
     human_weight: float = 3.0
     """Weight of human contact in training; 0 says that the model never learned it."""
     object_weight: float = 0.0
@@ -139,12 +144,14 @@ class NetworkConfig:
             raise InputError(
                 f"embeddings of width {self.prompt_dim} cannot prompt a mask decoder of width {self.sam.out_chans}"
             )
-        if min(self.vertex_head, self.object_head) < 0 or not (
-            0 <= self.direct_share <= 1 and 0 <= self.object_share <= 1
+        if min(self.vertex_head, self.object_head) < 0 or not all(
+            0 <= share <= 1 for share in (self.direct_share, self.object_share)
         ):
             raise InputError(
                 "vertex_head and object_head are at least 0, direct_share and object_share lie between 0 and 1"
             )
+        if not all(0 < cut < 1 for cut in (self.human_cut, self.object_cut)):
+            raise InputError("human_cut and object_cut lie between 0 and 1, ends left out")
         if self.camera_encoder not in ("none", "simple", "view_index", "vi_v1"):
             raise InputError(
                 f"there is no camera encoder '{self.camera_encoder}': choose none, simple, view_index or vi_v1"

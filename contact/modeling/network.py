@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hoirecon.contact.modeling.attention_splitter import AttentionSplitter
 from hoirecon.contact.modeling.config import NetworkConfig
-from hoirecon.contact.modeling.direct_heads import ObjectHead, VertexHead, blend, place_features
+from hoirecon.contact.modeling.direct_heads import ObjectHead, VertexHead, blend, place_features, with_cut_at_half
 from hoirecon.contact.modeling.feat_lift import build_feat_lift
 from hoirecon.contact.modeling.look_back import LookBack
 from hoirecon.contact.modeling.mv_loc import MVLoc
@@ -111,10 +111,12 @@ class InteractVLMNetwork(nn.Module):
         there is no such head, or it knows another body."""
         if self.vertex_head is None or not self.config.direct_share or len(lifted) != self.config.vertex_head:
             return lifted
-        return blend(lifted, self.vertex_head(state[None])[0], self.config.direct_share)
+        mixed = blend(lifted, self.vertex_head(state[None])[0], self.config.direct_share)
+        return with_cut_at_half(mixed, self.config.human_cut)
 
     def with_object_head(self, lifted: Tensor, state: Tensor, word: int, verts: Tensor) -> Tensor:
         """The same of an object's vertices (N, 3), named by the vocabulary's word; lifted (N,)."""
         if self.object_head is None or not self.config.object_share:
             return lifted
-        return blend(lifted, self.object_head(state, word, place_features(verts)), self.config.object_share)
+        mixed = blend(lifted, self.object_head(state, word, place_features(verts)), self.config.object_share)
+        return with_cut_at_half(mixed, self.config.object_cut)

@@ -45,9 +45,12 @@ class ObjectScores:
     """(n,) F1 of each sample."""
 
     @classmethod
-    def of(cls, name: str, val: np.ndarray, val_truth: np.ndarray, test: np.ndarray, truth: np.ndarray) -> ObjectScores:
-        """Of probabilities (n, MOST_VERTS) on both splits."""
-        threshold = best_threshold(val, val_truth)
+    def of(
+        cls, name: str, val: np.ndarray, val_truth: np.ndarray, test: np.ndarray, truth: np.ndarray,
+        threshold: float | None = None,
+    ) -> ObjectScores:  # fmt: skip
+        """Of probabilities (n, MOST_VERTS) on both splits; None takes validation's best threshold."""
+        threshold = best_threshold(val, val_truth) if threshold is None else threshold
         each = f1(test > threshold, truth)
         return cls(name, threshold, float(each.mean()), *interval(each), each)
 
@@ -56,6 +59,8 @@ class ObjectScores:
         return f"| {self.name} | {self.threshold:.2f} | {self.macro:.3f} [{self.low:.3f}, {self.high:.3f}] |"
 
 
+HALF = 0.5
+"""Where a model cuts whose configuration holds its own threshold, chosen on the same validation samples."""
 HEAD = "| contact on objects | threshold | macro F1 [95 %] |\n| --- | --- | --- |"
 
 
@@ -103,7 +108,8 @@ def objects_compared(
     """The model and the best of the voxel means; splits are (samples, packed evidence)."""
     truths = [split[0].object_contact(slice(None)) for split in (val, test)]
     said = [predict_objects(model, *split) for split in (val, test)]
-    ours = ObjectScores.of("small model", said[0], truths[0], said[1], truths[1])
+    own = HALF if model.network.object_head is not None else None
+    ours = ObjectScores.of("small model", said[0], truths[0], said[1], truths[1], own)
     means = [VoxelMean(train, grid) for grid in GRIDS]
     of_val = [mean(val[0]) for mean in means]
     best = int(np.argmax([f1(v > best_threshold(v, truths[0]), truths[0]).mean() for v in of_val]))

@@ -92,15 +92,8 @@ class TinySize:
     (:mod:`~hoirecon.contact.modeling.direct_heads`)."""
     voxels: int = 5
     """Voxels along each side of an object's box in which it does so on objects; 0 is without."""
-    direct_share: float = 0.5
-    """Share of the vertex head in the answer, beside the lifted masks; chosen on validation samples."""
-    object_share: float = 1.0
-    """The same of the head for objects; 1 leaves the masks on objects out, which learn too slowly to help."""
     objects: bool = True
     """Whether contact on objects is learned too."""
-    trust_objects: bool = False
-    """Whether the weights say that they know contact on objects; else `estimate` takes that from geometry. They do not
-    pass the mean of a category's voxels so far, see the model's card."""
 
 
 def tiny_config(vocab_size: int, tokens: ContactTokens, size: TinySize | None = None) -> NetworkConfig:
@@ -121,10 +114,8 @@ def tiny_config(vocab_size: int, tokens: ContactTokens, size: TinySize | None = 
         look_back=s.vertex_head,
         vertex_head=body_model().num_verts if s.vertex_head else 0,
         object_head=s.voxels if s.objects else 0,
-        direct_share=s.direct_share,
-        object_share=s.object_share,
         human_weight=3.0,
-        object_weight=1.0 if s.objects and s.trust_objects else 0.0,
+        object_weight=0.0,  # whether it is trusted with objects is seen after training
         object_views="4MV-Z_HM_BM",
         camera_encoder=s.camera_encoder,
     )  # fmt: skip
