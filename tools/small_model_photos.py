@@ -20,7 +20,7 @@ from hoirecon.arrays import ByteArray
 from hoirecon.contact.estimator import InteractVLM
 from hoirecon.contact.inference.evidence import Evidence
 from hoirecon.contact.training.tiny import GROUPS
-from hoirecon.contact_map import ContactMap
+from hoirecon.contact_map import CONTACT_THRESHOLD, ContactMap
 from hoirecon.data.body import load_body
 from hoirecon.mesh import Mesh
 from hoirecon.perception.observe import observe
@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NAMES = {"phone": "cell phone"}
 """What the model's vocabulary calls things that docs/photos.json calls otherwise."""
 START, END = "<!-- photographs: written by tools/small_model_photos.py -->", "<!-- end of photographs -->"
-THRESHOLD = 0.3
+THRESHOLD = CONTACT_THRESHOLD
 """Above it a part of the body counts as touched in the table."""
 NAMED_SHARE = 0.1
 """Of a part's vertices so many must be touched for it to be named."""
@@ -60,7 +60,7 @@ class Options:
 def main(options: Options) -> None:
     """Ask, draw, print and perhaps write."""
     model = InteractVLM.from_pretrained(options.weights)
-    rows = ["| photograph | called | says | touched (a tenth of the part above 0.3) |", "| --- | --- | --- | --- |"]
+    rows = ["| photograph | called | says | touched (a tenth of the part above one half) |", "| --- " * 4 + "|"]
     drawn = []
     for entry in json.loads((ROOT / "docs" / "photos.json").read_text(encoding="utf-8"))["photos"]:
         name = NAMES.get(entry["object"], entry["object"])

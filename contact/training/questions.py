@@ -312,6 +312,9 @@ F1 is of vertices of the body, mean over samples, on objects and cells of (inter
 trained on; evidence spoilt by BlazePose's measured errors; answers generated; each arm's threshold from {val}
 validation samples. Sides of hands are read off the thresholded contact. Contact on objects is not asked.
 
+**The network of these arms is the paper's, in small**: masks only. The model that ships also looks back at the evidence
+and has a head for vertices ([small-model.md](small-model.md)), which none of these arms has.
+
 {missing}
 
 {parts}

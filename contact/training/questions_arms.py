@@ -80,7 +80,7 @@ class Arm:
 
 BASE = "full"
 ARMS: tuple[Arm, ...] = (
-    Arm(BASE, "", "the small model as it is: evidence, language model, FeatLift, MV-Loc, soft lift"),
+    Arm(BASE, "", "the paper's network, small: evidence, language model, FeatLift, MV-Loc, soft lift"),
     Arm("regressor", "a", "a direct per-vertex regressor of equal size, as many steps", "regressor"),
     Arm("regressor-cpu", "a", f"the same, {SAME_CPU} times as many steps (about as much processor time)", "regressor",
         steps_factor=SAME_CPU),
