@@ -90,7 +90,7 @@ def gather_evidence(
     confidence = np.asarray(keypoints.confidence)
     x, y = keypoints.xy.T
     inside = (x >= 0) & (y >= 0) & (x <= camera.width) & (y <= camera.height)
-    share = np.array([SHARE.get(_base(n), 1.0) for n in names])
+    share, noise = (np.array([table.get(_base(n), 1.0) for n in names]) for table in _tables(config))
     seen = inside & (confidence >= config.min_confidence)
     if not posed:
         _check_enough(names, seen)
@@ -100,12 +100,17 @@ def gather_evidence(
     return Evidence(
         names=names,
         xy=keypoints.xy,
-        trust_2d=np.where(seen, confidence, 0.0) * share,
-        noise=np.array([NOISE.get(_base(n), 1.0) for n in names]),
+        trust_2d=np.where(seen, confidence**config.confidence_power, 0.0) * share,
+        noise=noise,
         xyz=xyz,
         trust_3d=np.zeros(len(names)) if xyz is None else guess * share,
         unseen=_unseen(names, np.where(inside, confidence, 0.0)),
     )
+
+
+def _tables(config: BodyFitConfig) -> tuple[dict[str, float], dict[str, float]]:
+    """Shares and noises by landmark; what is not in them counts as 1."""
+    return ({}, {}) if config.even_landmarks else (SHARE, NOISE)
 
 
 def line_of_sight(xy: FloatArray, camera: Camera) -> FloatArray:

@@ -52,6 +52,11 @@ class BodyFitConfig:
     Keypoints do not say which, so whoever brings their own 3D landmarks sets it."""
     scale_log_sigma: float = 0.15
     """Freedom of the detector's 3D scale, which is normalised rather than measured; 0.15 is about 15 %."""
+    even_landmarks: bool = False
+    """Whether all landmarks are equally noisy and independent of each other, as in a simulation. A detector's are not:
+    hips are guessed by eye, and neighbours are placed together (see :mod:`hoirecon.fitting.body_evidence`)."""
+    confidence_power: float = 1.0
+    """A landmark counts as its confidence to this power; 2 says that its noise goes as one over its confidence."""
     min_confidence: float = 0.1
     """Landmarks less sure than this, and those outside the image, are not used in 2D."""
     unseen_3d: float = 0.15
@@ -78,7 +83,7 @@ class BodyFitConfig:
     def __post_init__(self) -> None:
         positive = (
             *("sigma_2d", "robust_2d", "sigma_3d_m", "depth_noise", "robust_3d", "scale_log_sigma", "shape_sigma"),
-            *("height_sigma_m", "prior_weight", "limit_sigma_deg", "yaw_starts", "iterations"),
+            *("confidence_power", "height_sigma_m", "prior_weight", "limit_sigma_deg", "yaw_starts", "iterations"),
         )
         bad = [name for name in positive if not getattr(self, name) > 0]
         if bad:

@@ -37,6 +37,14 @@ class JointConfig:
     """Noise of a contact point on the fitted body, metres."""
     contact_weight: float = 4.0
     """Effective number of measurements of the contact of each pair."""
+    surface_weight: float = 0.0
+    """Effective number of measurements of how far touching points are from the other's surface, for the body's and for
+    the object's points each (:mod:`hoirecon.fitting.surface_contact`); 0 leaves them out. For labels that are true
+    bands beside the surface, as of a benchmark or a contact network; not for whole parts named in words."""
+    surface_gap: float = 0.01
+    """That distance, metres: half the width of the band that contact labels are."""
+    surface_sigma: float = 0.01
+    """Its noise, metres."""
     contact: ContactForm = "nearest"
     """Who is whose partner in the contact of body and object: ``nearest`` pairs both ways; the ``centroid`` of both
     areas; ``transport``, unbalanced and with normals; ``correspondences`` demands given pairs (given pairs are taken as
@@ -87,7 +95,7 @@ class JointConfig:
     """Energy gap in squared sigmas by which a hypothesis counts e times less in the spread of the covariance."""
 
     def __post_init__(self) -> None:
-        positive = ("carried", "contact_sigma", "anchor", "penetration_sigma", "surface_points")
+        positive = ("carried", "contact_sigma", "anchor", "penetration_sigma", "surface_points", "surface_sigma")
         bad = [name for name in positive if not getattr(self, name) > 0]
         bad += [] if min(self.anchor_transl) > 0 else ["anchor_transl"]
         if self.contact not in CONTACT_FORMS:
@@ -97,5 +105,7 @@ class JointConfig:
             raise InputError(
                 f"the weights of the ground's support are 0 or more, got {self.support_weight} and {self.held_support}"
             )
+        if not self.surface_weight >= 0:
+            raise InputError(f"the weight of surface contact is 0 (left out) or more, got {self.surface_weight}")
         if bad or self.refreshes < 0:
             raise InputError(f"the joint fit needs positive {', '.join(bad) or 'refreshes'}: check the settings")

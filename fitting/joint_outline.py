@@ -6,6 +6,7 @@ the body's edges; between refreshes they are plain body points with closed-form 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,49 +16,83 @@ from torch import Tensor
 from hoirecon.data.body.jacobian import BodyPoints
 from hoirecon.data.body.model import BodyModel
 from hoirecon.fitting.body_terms import BodyView
-from hoirecon.fitting.contour import HIDING, MIN_PIXELS, NOTHING_BEFORE, Region, make_region
+from hoirecon.fitting.contour import MIN_PIXELS, Region, make_region
 from hoirecon.fitting.object_state import NEAR, projection_gradient
-from hoirecon.fitting.object_terms import FLOOR
+from hoirecon.fitting.object_terms import FLOOR, in_front, slide_free
 from hoirecon.fitting.objective import Residuals
 from hoirecon.fitting.silhouette import edge_topology, silhouette_samples
 from hoirecon.mesh import Mesh
 from hoirecon.observation import Observation
 
-RASTER = 128
-"""Side of the raster that tells the outline from inner silhouette edges."""
-SAMPLES = 400
+RASTER = 256
+"""Side of the raster that tells the outline from inner silhouette edges; at 128 an arm and the side next to it are
+one."""
+SAMPLES = 700
 """Samples along the silhouette edges; about half of them lie on the outline."""
-CONTOUR = 250
+CONTOUR = 350
 """Points on the contour of the mask."""
-CELLS = 320
+CELLS = 512
 """Largest side of the region around the person."""
 
 
-def person_region(observation: Observation, body: Mesh, like: Tensor) -> Region | None:
-    """The region round the person's mask, in which objects and occluders may hide the body; None without a mask."""
+DEPTH_SOFTNESS_M = 0.02
+"""Softness of the depth order between body and object at the person's mask, metres: a hand that holds something is not
+thicker."""
+
+
+def person_region(
+    observation: Observation, body: Mesh, like: Tensor, objects: Sequence[Mesh] | None = None
+) -> Region | None:
+    """The region round the person's mask, in which objects and occluders may hide the body; None without a mask.
+
+    Args:
+        observation: masks and camera.
+        body: posed, camera frame.
+        like: device and type of the region's tensors.
+        objects: those of the masks, camera frame; None: at unknown depth, so that they hide whatever of the body is
+            behind their mask. With them, what of the body is in front of an object ends where its mask ends.
+    """
     mask = observation.person_mask
     if mask is None or int(mask.sum()) < MIN_PIXELS:
         return None
-    hiding = [*observation.object_masks, *([] if observation.occluders is None else [observation.occluders])]
+    hiding = [] if observation.occluders is None else [observation.occluders]
+    hiding += observation.object_masks if objects is None else []
+    placed = () if objects is None else tuple(zip(observation.object_masks, objects, strict=True))
     nobody = (np.zeros_like(mask), body)
     before = np.logical_or.reduce(hiding) & ~mask if hiding else None
-    return make_region(mask, observation.camera, nobody, before, (), CELLS, like.device, like.dtype)
+    return make_region(mask, observation.camera, nobody, before, placed, CELLS, like.device, like.dtype)
 
 
-def outline_points(model: BodyModel, verts: Tensor, region: Region) -> BodyPoints:
-    """Samples on the outline of a posed body (V, 3), as points between two vertices each."""
+@dataclass(frozen=True)
+class Outline:
+    """Samples on the outline of a posed body."""
+
+    points: BodyPoints
+    """N points, between two vertices each."""
+    along: Tensor
+    """(N, 2) direction of the edge that each lies on, as long as the spacing of the samples, cells of the region."""
+
+
+def outline_points(model: BodyModel, verts: Tensor, region: Region) -> Outline:
+    """Samples on the outline of a posed body (V, 3)."""
     topology = edge_topology(model.faces, verts.device, verts.dtype)
-    pixels = region.project(verts[:, None], NEAR) * (RASTER / region.cells)
+    scale = RASTER / region.cells
+    pixels = region.project(verts[:, None], NEAR) * scale
     picked = silhouette_samples(pixels, topology, SAMPLES, RASTER)
     outer = picked.outer[0]
     a, b, u = picked.a[0][outer], picked.b[0][outer], picked.u[0][outer]
     idx, w = torch.stack([a, b], 1), torch.stack([1 - u, u], 1)
-    return BodyPoints(model, idx, w, w.new_zeros(len(w), model.weights.shape[1]))
+    points = BodyPoints(model, idx, w, w.new_zeros(len(w), model.weights.shape[1]))
+    return Outline(points, picked.along[0][outer] / scale)
 
 
 @dataclass(frozen=True)
 class BodyOnMask:
-    """The body's outline lies on the contour of the person's mask; where something hides the person it is free."""
+    """The body's outline lies on the contour of the person's mask; where something hides the person it is free.
+
+    Where an object of known depth is seen the outline counts as far as it is in front (a sigmoid of the depth
+    difference): a hand in front of what it holds ends where the object's mask begins.
+    """
 
     places: slice
     """Of the outline samples among the body's prepared points."""
@@ -72,12 +107,12 @@ class BodyOnMask:
         """(B, N, 1) signed distances."""
         at, J = view.points[:, self.places], view.J_points[:, self.places]
         cells = self.region.project(at, NEAR)
-        kind, distance, slope, _ = self.region.lookup(cells.detach())
+        _, distance, slope, front = self.region.lookup(cells.detach())
         distance = distance + (slope * (cells - cells.detach())).sum(-1)
         ux, uz, vy, vz = projection_gradient(at, self.region.camera.focal)
         gx, gy = slope[..., 0] / self.sigma, slope[..., 1] / self.sigma
         gradient = torch.stack([gx * ux, gy * vy, gx * uz + gy * vz], -1)[..., None, :]
-        w = (kind != HIDING).to(at.dtype)
+        w = in_front(at[..., 2].detach(), front, DEPTH_SOFTNESS_M)
         w = w / (w.sum(1, keepdim=True) + FLOOR * w.shape[1]).clamp_min(1e-9)
         unit = self.sigma * self.region.px_per_cell
         return Residuals((distance / self.sigma)[..., None], gradient @ J, w, unit, "px")
@@ -85,7 +120,11 @@ class BodyOnMask:
 
 @dataclass(frozen=True)
 class MaskOnBody:
-    """Every point of the person's contour that is not cut off by something else has a point of the outline at it."""
+    """Every point of the person's contour that is not cut off by something else has a piece of the outline at it.
+
+    A sample stands for the straight piece of the outline one spacing to either side of it, which the body may slide
+    along: what a contour says of a limb is where it is across it.
+    """
 
     places: slice
     """Of the outline samples among the body's prepared points."""
@@ -93,21 +132,24 @@ class MaskOnBody:
     sigma: float
     """Noise of the mask contour against the naked body, cells."""
     weight: float
+    along: Tensor
+    """(N, 2) of the outline samples, see :class:`Outline`."""
     robust: float | None = 4.0
     name: str = "mask on body"
 
     def residuals(self, view: BodyView) -> Residuals:
-        """(B, M, 2) offsets to the nearest outline sample."""
+        """(B, M, 2) offsets to the piece of the nearest outline sample."""
         at, J = view.points[:, self.places], view.J_points[:, self.places]
         target, front = self.region.contour_points(CONTOUR)
         cells = self.region.project(at, NEAR)
         index = torch.cdist(target.expand(len(cells), -1, -1), cells.detach()).argmin(2)
         at = at.gather(1, index[..., None].expand(-1, -1, 3))
         J = J.flatten(2).gather(1, index[..., None].expand(-1, -1, 3 * J.shape[3])).view(*at.shape, -1)
-        offset = (self.region.project(at, NEAR) - target) / self.sigma
+        along = self.along[index] / self.sigma
+        offset, slope = slide_free((self.region.project(at, NEAR) - target) / self.sigma, along)
         ux, uz, vy, vz = (d / self.sigma for d in projection_gradient(at, self.region.camera.focal))
         zero = torch.zeros_like(ux)
         gradient = torch.stack([torch.stack([ux, zero, uz], -1), torch.stack([zero, vy, vz], -1)], -2)
-        own = (front >= NOTHING_BEFORE).to(at.dtype)
-        w = (own / (own.sum() + FLOOR * len(own))).expand(len(at), -1)
-        return Residuals(offset, gradient @ J, w, self.sigma * self.region.px_per_cell, "px")
+        own = in_front(at[..., 2].detach(), front, DEPTH_SOFTNESS_M)
+        w = own / (own.sum(1, keepdim=True) + FLOOR * own.shape[1])
+        return Residuals(offset, slope @ gradient @ J, w, self.sigma * self.region.px_per_cell, "px")

@@ -23,7 +23,7 @@ from hoirecon.fitting.body_types import BodyFit, BodyFitConfig
 from hoirecon.fitting.contour import Region
 from hoirecon.fitting.finger_terms import FingerRange
 from hoirecon.fitting.joint_config import JointConfig
-from hoirecon.fitting.joint_outline import BodyOnMask, MaskOnBody, outline_points
+from hoirecon.fitting.joint_outline import BodyOnMask, MaskOnBody, Outline, outline_points, person_region
 from hoirecon.fitting.joint_places import ENDS, PlaceAnchor
 from hoirecon.fitting.joint_terms import OnBody, PoseAnchor
 from hoirecon.fitting.joint_view import Figure, JointView, with_shape
@@ -89,24 +89,34 @@ class Person:
     """What holds hands and feet."""
     region: Region | None = None
     """Round the person's mask; None: no silhouette."""
+    outline: Outline | None = None
+    """The samples on the body's outline, last among its prepared points; None without any."""
 
     def outlined(self, body: BodyState) -> Person:
         """The person with the outline's points taken from a body of a batch of one; itself without a region."""
         if self.region is None:
             return self
         model = self.figure.model
-        points = self.bare + outline_points(model, body.forward(model).verts[0].detach(), self.region)
-        return replace(self, figure=replace(self.figure, points=points))
+        outline = outline_points(model, body.forward(model).verts[0].detach(), self.region)
+        figure = replace(self.figure, points=self.bare + outline.points)
+        return replace(self, figure=figure, outline=outline)
+
+    def among(self, objects: Sequence[Mesh], observation: Observation) -> Person:
+        """The person before and behind objects, camera frame, one per mask; itself without a region."""
+        if self.region is None:
+            return self
+        return replace(self, region=person_region(observation, self.mesh, self.start.transl, objects))
 
     def silhouette(self, weight: float) -> list[Term[BodyView]]:
         """Outline and mask of the person, both ways."""
         first, last = len(self.bare), len(self.figure.points)
-        if self.region is None or weight == 0 or first == last:
+        if self.region is None or self.outline is None or weight == 0 or first == last:
             return []
         own = self.given.silhouette_sigma_px
         sigma = (self.sigma_px if own is None else own) / self.region.px_per_cell
         places = slice(first, last)
-        return [BodyOnMask(places, self.region, sigma, weight), MaskOnBody(places, self.region, sigma, weight)]
+        both = places, self.region, sigma, weight
+        return [BodyOnMask(*both), MaskOnBody(*both, self.outline.along)]
 
     def terms(self, index: int, label: str, config: JointConfig) -> list[Term[JointView]]:
         """What holds the body to its evidence: landmarks, joint ranges, silhouette, the body that came in."""

@@ -26,6 +26,7 @@ from hoirecon.fitting.object_state import ObjectState
 from hoirecon.fitting.object_terms import DepthPrior, ScalePrior
 from hoirecon.fitting.objective import Term
 from hoirecon.fitting.resting import NearPeople
+from hoirecon.fitting.surface_contact import ObjectOnSkin, SkinOnObject
 from hoirecon.fitting.term_names import weighed
 from hoirecon.mesh import Mesh
 from hoirecon.observation import Observation
@@ -93,8 +94,19 @@ class JointProblem:
         for edge in self.edges:
             label = f" ({self.body_name(edge.body)}, {self.thing_name(edge.obj)})" if several else ""
             terms.append(edge.term(c, stage.contact_scale, stage.dead_zone, "contact" + label))
+            terms += self._surfaces(edge, label)
         terms += [*self._penetration(stage), *self._apart(stage)]
         return [*weighed(terms, c.factors), *self.extra]
+
+    def _surfaces(self, edge: Edge, label: str) -> list[Term[JointView]]:
+        """How far touching points are from the other's surface; given pairs know where they touch."""
+        c = self.config
+        if c.surface_weight == 0 or edge.paired or len(self.people[edge.body].figure.surface) == 0:
+            return []
+        who, noise = (edge.body, edge.obj), (c.surface_sigma, c.surface_gap, c.surface_weight)
+        skin = SkinOnObject(*who, edge.places, edge.body_weight, self.objects[edge.obj].object_grid, *noise)
+        thing = ObjectOnSkin(*who, edge.obj_points, edge.obj_weight, *noise)
+        return [replace(skin, name=skin.name + label), replace(thing, name=thing.name + label)]
 
     def touched(self, obj: int) -> bool:
         """Whether anybody touches an object."""
@@ -198,9 +210,13 @@ class JointProblem:
         return replace(self, people=tuple(people))
 
     def outlined(self, state: JointState, index: int = 0) -> JointProblem:
-        """The problem with the outline of each body sampled anew, from one hypothesis."""
+        """The problem with the outline of each body sampled anew, from one hypothesis, before or behind its objects."""
         row = torch.tensor([index], device=state.bodies[0].transl.device)
-        people = [p.outlined(b.select(row)) for p, b in zip(self.people, state.bodies, strict=True)]
+        people = list(self.people)
+        if self.objects and any(p.region is not None for p in people):
+            objects = self.posed(state, index)[1]
+            people = [p.among(objects, self.observation) for p in people]
+        people = [p.outlined(b.select(row)) for p, b in zip(people, state.bodies, strict=True)]
         return replace(self, people=tuple(people))
 
     def redrawn(self, state: JointState) -> JointState:

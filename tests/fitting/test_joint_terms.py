@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hoirecon.data.body.state import BodyState
+from hoirecon.fitting.joint_config import JointConfig
 from hoirecon.fitting.joint_fit import energy
 from hoirecon.fitting.joint_outline import person_region
 from hoirecon.fitting.joint_problem import JointProblem
@@ -22,7 +23,8 @@ from tests.fitting.joint_scenes import JointScene, make_joint_scene
 
 NAMES = [
     "outline on mask", "mask on outline", "depth order", "scale prior", "landmarks_2d", "joint_limits", "pose anchor",
-    "contact", "body in object", "object in body", "body on mask", "mask on body", "ground support",
+    "contact", "skin on object", "object on skin", "body in object", "object in body", "body on mask", "mask on body",
+    "ground support",
     "temporal link", "steady pose", "perhaps on ground", "object above ground",
 ]  # fmt: skip
 
@@ -34,8 +36,8 @@ def scene() -> JointScene:
 
 @pytest.fixture(scope="module")
 def problem(scene: JointScene) -> JointProblem:
-    """With landmarks AND silhouette, which a fit would not use together."""
-    problem = scene.problem()
+    """With landmarks AND silhouette, which a fit would not use together, and with contact of surfaces."""
+    problem = scene.problem(config=JointConfig(body_first=False, surface_weight=5.0))
     person = problem.people[0]
     region = person_region(scene.observation, person.mesh, person.start.transl)
     return replace(problem, people=(replace(person, region=region).outlined(person.start),))
@@ -108,7 +110,7 @@ def test_jacobian_equals_autograd(name: str, problem: JointProblem, truth: Joint
 
 def test_both_sides_of_contact_and_penetration_are_moved(problem: JointProblem, truth: JointState) -> None:
     state = scatter(truth)
-    for name in ("contact", "body in object", "object in body"):
+    for name in ("contact", "skin on object", "object on skin", "body in object", "object in body"):
         J = the_term(problem, name).residuals(problem.view(state)).J
         for block in state.layout.columns.values():
             assert float(J[..., block].abs().max()) > 0, name
