@@ -110,6 +110,14 @@ class FitConfig:
     object the mask's contour is the hand's, but an object just behind the hand counts as half before it, so that the
     true pose pays for it: at 1 a box in both hands may end 20 cm off. Chosen among 1, 0.5 and 0.25 on tuning scenes at
     L2 and L0. During the search all of it counts."""
+    rank_contact_weight: float = 12.0
+    """Effective number of measurements of the contact when one is chosen of poses that are apart, if
+    :attr:`contact_weight` is less. Near a pose contact is vague, and more of it would pull the object off its contour;
+    between poses centimetres apart it tells more than the search gives it. Chosen among 6, 8, 10, 12 and 16, and
+    :attr:`rank_apart` among 3, 5 and 8 cm, on the poses found in 60 tuning scenes at L2."""
+    rank_apart: float = 0.03
+    """Among poses that lie nearer than this to the chosen one (mean distance of their points, metres) the one with the
+    lowest energy is taken, contact counting as in the search."""
     rank_iou_weight: float = 20.0
     """Cost of a visible IoU of zero when hypotheses are ranked."""
     rank_width_weight: float = 0.5

@@ -100,3 +100,9 @@ def distinct(state: ObjectState, energy: Tensor, probe: Tensor, distance: float,
 def set_distance(one: Tensor, many: Tensor) -> Tensor:
     """(K,) mean distance from the points (P, 3) to the nearest points of each set (K, P, 3)."""
     return torch.cdist(one.expand(len(many), -1, -1), many).amin(2).mean(1)
+
+
+def mutual_distance(points: Tensor) -> Tensor:
+    """(B, B) mean distance from the points of each set (B, P, 3) to the nearest of each other, both ways on average."""
+    one_way = torch.stack([set_distance(one, points) for one in points])
+    return (one_way + one_way.T) / 2

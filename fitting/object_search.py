@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hoirecon.errors import InputError
 from hoirecon.fitting.fit_config import FitConfig, StageConfig
-from hoirecon.fitting.hypotheses import distinct, start_translations
+from hoirecon.fitting.hypotheses import distinct, mutual_distance, start_translations
 from hoirecon.fitting.object_problem import ObjectProblem
 from hoirecon.fitting.object_state import DOF, ObjectState, limit_step
 from hoirecon.fitting.object_types import ObjectToFit
@@ -30,11 +30,13 @@ PENETRATION = ("body in object", "object in body")
 """Names of the terms that are capped when poses are ranked."""
 MASK = "mask on outline"
 """Name of the term of which a share counts when a pose is chosen."""
+CONTACT = "contact"
+"""Name of the term that counts for more when one is chosen of poses that are apart."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """Poses, best first."""
+    """Poses, best first; see :func:`by_neighbourhood`."""
 
     state: ObjectState
     quad: Quadratic
@@ -62,8 +64,10 @@ def search(problem: ObjectProblem, rotations: Tensor, config: FitConfig) -> Foun
     state, quad = run.finish(state.select(kept), config.finish)
     for number in range(config.kicks.rounds):
         state, quad = run.kick(state, quad, number)
-    energy = choice_energy(quad, visible_iou(state), config)
-    order = torch.argsort(energy, stable=True)
+    iou = visible_iou(state)
+    energy = choice_energy(quad, iou, config)
+    own = energy - contact_extra(quad, config)
+    order = by_neighbourhood(mutual_distance(state.place(problem.probe)), energy, own, config.rank_apart)
     return Found(state.select(order), quad.select(order), energy[order], run.evaluations)
 
 
@@ -177,8 +181,40 @@ def ranking_energy(quad: Quadratic, iou: Tensor, config: FitConfig) -> Tensor:
 
 def choice_energy(quad: Quadratic, iou: Tensor, config: FitConfig) -> Tensor:
     """(B,) what ranks the poses that were found: as during the search, but of the mask's contour, part of which may be
-    a hand's, a share counts (:attr:`~hoirecon.fitting.fit_config.FitConfig.rank_mask_weight`)."""
-    return ranking_energy(quad, iou, config) - (1 - config.rank_mask_weight) * quad.terms[MASK]
+    a hand's, a share counts (:attr:`~hoirecon.fitting.fit_config.FitConfig.rank_mask_weight`), and contact counts for
+    more (:attr:`~hoirecon.fitting.fit_config.FitConfig.rank_contact_weight`)."""
+    energy = ranking_energy(quad, iou, config) - (1 - config.rank_mask_weight) * quad.terms[MASK]
+    return energy + contact_extra(quad, config)
+
+
+def contact_extra(quad: Quadratic, config: FitConfig) -> Tensor:
+    """(B,) what contact counts for beyond its own weight when one is chosen of poses that are apart; never below 0, and
+    0 where contact is left out."""
+    if CONTACT not in quad.terms or config.contact_weight == 0:
+        return torch.zeros_like(quad.cost)
+    return quad.terms[CONTACT] * max(config.rank_contact_weight / config.contact_weight - 1, 0.0)
+
+
+def by_neighbourhood(apart: Tensor, energy: Tensor, own: Tensor, near: float) -> Tensor:
+    """Order (B,) of poses: neighbourhood after neighbourhood by the lowest energy in each; the first of each is the one
+    with the lowest energy of its own kind.
+
+    Evidence that tells poses apart which are far from each other need not tell which of two near ones is better.
+
+    Args:
+        apart: (B, B) distances of the poses, metres.
+        energy: (B,) ranks neighbourhoods.
+        own: (B,) ranks the poses within one.
+        near: poses closer than this to the best of the rest are in its neighbourhood, metres.
+    """
+    order: list[int] = []
+    rest = torch.argsort(energy, stable=True).tolist()
+    while rest:
+        group = [i for i in rest if i == rest[0] or float(apart[rest[0], i]) < near]
+        first = min(group, key=lambda i: float(own[i]))
+        order += [first, *(i for i in group if i != first)]
+        rest = [i for i in rest if i not in group]
+    return torch.tensor(order, device=energy.device)
 
 
 def log_curvature(quad: Quadratic) -> Tensor:

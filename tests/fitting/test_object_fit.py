@@ -22,7 +22,7 @@ from hoirecon.fitting.contact_pairs import (
     object_contact_points,
     sample_surface,
 )
-from hoirecon.fitting.hypotheses import distinct
+from hoirecon.fitting.hypotheses import distinct, mutual_distance
 from hoirecon.fitting.joint_result import ranking
 from hoirecon.fitting.object_fit import (
     FitConfig,
@@ -34,7 +34,7 @@ from hoirecon.fitting.object_fit import (
     start_rotations,
 )
 from hoirecon.fitting.object_problem import prepare
-from hoirecon.fitting.object_search import choice_energy, ranking_energy
+from hoirecon.fitting.object_search import by_neighbourhood, choice_energy, ranking_energy
 from hoirecon.fitting.object_state import ObjectState
 from hoirecon.fitting.objective import Quadratic
 from hoirecon.fitting.so3 import super_fibonacci
@@ -326,7 +326,8 @@ def test_of_two_equal_minima_the_wider_ranks_first() -> None:
 
 def test_both_stages_choose_alike() -> None:
     """Of the contour a share, penetration up to a cap, the rest whole; by hand: 2 + .5 * 6 + 5 + 20 * .2 = 14."""
-    config = FitConfig(rank_mask_weight=0.5, rank_penetration_cap=5.0, rank_iou_weight=20.0, rank_width_weight=0.0)
+    config = FitConfig(rank_mask_weight=0.5, rank_penetration_cap=5.0, rank_iou_weight=20.0, rank_width_weight=0.0,
+                       rank_contact_weight=0.0)  # fmt: skip
     terms = {"contact": 2.0, "mask on outline": 6.0, "body in object": 30.0, "object in body": 10.0}
     costs = {name: torch.tensor([cost]) for name, cost in terms.items()}
     quad = Quadratic(torch.tensor([48.0]), torch.zeros(1, 7), torch.eye(7)[None], costs)
@@ -336,3 +337,30 @@ def test_both_stages_choose_alike() -> None:
     several = {f"{name} (cup)": cost for name, cost in costs.items()}
     quad = Quadratic(quad.cost, quad.gradient, quad.hessian, several)
     assert float(ranking(quad, torch.tensor([[0.8]]), config)) == pytest.approx(14.0)
+
+
+def test_contact_counts_for_more_between_poses_that_are_apart() -> None:
+    """By hand: contact 3 of weight 4 counts as of weight 10, so 2.5 times; a contact that weighs more is left alone."""
+    costs = {name: torch.tensor([cost]) for name, cost in {"contact": 3.0, "mask on outline": 0.0}.items()}
+    quad = Quadratic(torch.tensor([3.0]), torch.zeros(1, 7), torch.eye(7)[None], costs)
+    own = FitConfig(contact_weight=4.0, rank_contact_weight=10.0, rank_width_weight=0.0)
+    assert float(choice_energy(quad, torch.ones(1), own)) == pytest.approx(7.5)
+    assert float(ranking_energy(quad, torch.ones(1), own)) == pytest.approx(3.0)
+    for config in (dataclasses.replace(own, contact_weight=w) for w in (12.0, 0.0)):
+        assert float(choice_energy(quad, torch.ones(1), config)) == pytest.approx(3.0)
+    without = dataclasses.replace(quad, terms={"mask on outline": torch.zeros(1)})
+    assert float(choice_energy(without, torch.ones(1), own)) == pytest.approx(3.0)
+
+
+def test_the_best_of_each_neighbourhood_comes_first() -> None:
+    """Poses at 0, 1, 2, 10 and 11 cm; by energy 1 leads (with 0 and 2 beside it), then 11; by their own 2 and 10 do."""
+    at = torch.tensor([0.0, 0.01, 0.02, 0.10, 0.11])
+    apart = (at[:, None] - at).abs()
+    energy, own = torch.tensor([3.0, 1.0, 4.0, 6.0, 5.0]), torch.tensor([3.0, 2.0, 1.0, 0.5, 0.7])
+    assert by_neighbourhood(apart, energy, own, 0.015).tolist() == [2, 1, 0, 3, 4]
+    assert by_neighbourhood(apart, energy, own, 0.0).tolist() == [1, 0, 2, 4, 3]
+
+
+def test_the_mutual_distance_is_that_of_each_two_sets() -> None:
+    points = torch.tensor([[[0.0, 0, 0], [1, 0, 0]], [[0.0, 0, 0], [3, 0, 0]]])
+    assert mutual_distance(points).tolist() == [[0.0, 0.75], [0.75, 0.0]]  # one way (0 + 1) / 2, the other (0 + 2) / 2
