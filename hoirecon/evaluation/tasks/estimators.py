@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from hoirecon.contact.geometric import GeometricContact
     from hoirecon.data.body.model import BodyModel
 
-TINY_THRESHOLD = 0.45
-"""Where the small model's card cuts its probabilities, chosen on its validation split. Protocols cut at 0.5."""
+TINY_THRESHOLD = 0.5
+"""Where the small model's card cuts its probabilities, as protocols do: their odds were shifted so on validation."""
 
 
 @dataclass(frozen=True)

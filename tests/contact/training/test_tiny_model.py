@@ -14,6 +14,7 @@ from hoirecon.contact.estimator import InteractVLM
 from hoirecon.contact.inference.evidence import Evidence
 from hoirecon.contact.training.closedworld_data import Seen, draw_seen
 from hoirecon.contact.training.tiny import GROUPS, touched_groups
+from hoirecon.data.objects import load_object
 from hoirecon.errors import InputError
 from hoirecon.evaluation.closedworld.small_model import body_of, observation_of
 
@@ -71,6 +72,20 @@ def test_looking_twice_is_looking_once(model: InteractVLM, seen: Seen) -> None:
     look = model.look(evidence)
     again = model.human_contact(look, "object").probability
     np.testing.assert_array_equal(again, model.human_contact(evidence, "object").probability)
+
+
+def test_its_own_threshold_is_one_half_and_it_says_what_it_knows_of_objects(model: InteractVLM, seen: Seen) -> None:
+    config = model.network.config
+    assert config.vertex_head == model.body_model.num_verts
+    assert 0 < config.human_cut < 1
+    assert not model.knows_object("flux capacitor")  # spelled in bytes: nothing was learned of it
+    assert not model.knows_object("object")
+    assert model.knows_object("cell phone") == ("object" in model.trained_for)
+    mesh = load_object(seen.scene.objects[seen.which].object_id).mesh
+    label = seen.scene.objects[seen.which].object_id.split("/")[0]
+    found = model.object_contact(observation_of(seen, np.random.default_rng(0)), label, mesh)
+    assert found.probability.shape == (len(mesh.verts),)
+    assert any("usual" in note for note in found.notes)
 
 
 @pytest.mark.slow
