@@ -39,8 +39,8 @@ class JointConfig:
     """Effective number of measurements of the contact of each pair."""
     surface_weight: float = 0.0
     """Effective number of measurements of how far touching points are from the other's surface, for the body's and for
-    the object's points each (:mod:`hoirecon.fitting.surface_contact`); 0 leaves them out. For labels that are true
-    bands beside the surface, as of a benchmark or a contact network; not for whole parts named in words."""
+    the object's points each (:mod:`hoirecon.fitting.surface_contact`); 0 leaves them out. For labels that are
+    bands of a known width beside the surface, as datasets state them; not for whole parts named in words."""
     surface_gap: float = 0.01
     """That distance, metres: half the width of the band that contact labels are."""
     surface_sigma: float = 0.01

@@ -75,8 +75,6 @@ SILHOUETTE_WEIGHT = 30.0
 correlated over 28 is some 54 measurements."""
 CONTACT_WEIGHT = 8.0
 """Effective number of measurements of the contact, in the joint stages; what the object alone is placed with stays."""
-SURFACE_WEIGHT = 8.0
-"""Likewise of how far touching points are from the other's surface: labels are bands of 2 cm beside it."""
 COVARIANCE_SCALE = 1.8
 """Of the stated covariance: contact that counts for more measurements than it is independent ones makes the curvature
 too sure; 1.5 times the usual factor, as normalised squared errors rose by 1.3 (L2, 56 tuning scenes) to 1.6 (L1, 14)."""
@@ -87,7 +85,8 @@ def fit_hoirecon(problem: Problem, terms: Sequence[Any] = ()) -> Prediction:
 
     It is told, as any method may be, what the levels state of the body at L2: hands and feet are known to 2 cm, joints
     to 5 degrees, the landmarks, independent of each other and worse where hidden, to a hundredth of the stature, and
-    the person's mask to 2 pixels, as nobody wears clothes here; and that contact labels are bands beside the surface.
+    the person's mask to 2 pixels, as nobody wears clothes here. How wide the band is that contact labels are is not
+    told: ``JointConfig.surface_weight`` would use it, and generator, scorer and fit share no threshold.
 
     Args:
         problem: what is given.
@@ -110,8 +109,8 @@ def fit_hoirecon(problem: Problem, terms: Sequence[Any] = ()) -> Prediction:
         silhouette_sigma_px=SILHOUETTE_PX,
     )
     config = JointConfig(silhouette_beside_landmarks=True, silhouette_weight=SILHOUETTE_WEIGHT,
-                         contact_weight=CONTACT_WEIGHT, surface_weight=SURFACE_WEIGHT,
-                         anchor_transl=BODY_ENDS_M, covariance_scale=COVARIANCE_SCALE)  # fmt: skip
+                         contact_weight=CONTACT_WEIGHT, anchor_transl=BODY_ENDS_M,
+                         covariance_scale=COVARIANCE_SCALE)  # fmt: skip
     pairs = None if problem.correspondences is None else [problem.correspondences]
     found = fit(problem.observation, person, [thing], [problem.contacts], config, correspondences=pairs,
                 terms=terms)  # fmt: skip
