@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hoirecon.arrays import BoolArray
+from hoirecon.contact.inference.asking import ANY_THING
 from hoirecon.contact.lifting import lift_human
 from hoirecon.contact.modeling.config import CameraEncoder
 from hoirecon.contact.modeling.evidence_tower import EvidenceConfig
@@ -25,7 +26,7 @@ from hoirecon.contact.training.closedworld_data import Samples, category_names
 from hoirecon.contact.training.direct_regressor import DirectRegressor, RegressorConfig, regress, regressor_step
 from hoirecon.contact.training.engine import Engine, EngineConfig
 from hoirecon.contact.training.evaluation import names_of, predict
-from hoirecon.contact.training.lessons import ANY_THING, LessonConfig, Lessons, vertex_area
+from hoirecon.contact.training.lessons import LessonConfig, Lessons, vertex_area
 from hoirecon.contact.training.quick_step import (
     NEAR_M,
     Batch,

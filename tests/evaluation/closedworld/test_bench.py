@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hoirecon.cli_bench import parse_seeds, table
+from hoirecon.cli_bench import table
+from hoirecon.cli_values import parse_seeds
 from hoirecon.data.closedworld import load_scene, observe_scene
 from hoirecon.errors import InputError
 from hoirecon.evaluation.closedworld import bench, methods
