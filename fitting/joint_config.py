@@ -83,14 +83,15 @@ class JointConfig:
     scenes at L2, where values from 8 on did alike."""
     ambiguous_odds: float = 0.25
     """Odds of the runners-up, the sum of exp(-gap / :attr:`ambiguous_temperature`), from which the result is
-    ``ambiguous``. On the reporting scenes at L2 (docs/results) that catches .70 of the failures and alarms in .20 of
-    the others. It was set on tuning scenes, with an earlier choice between poses."""
+    ``ambiguous``. On the reporting scenes at L2 (docs/results) that catches half of the 8 failures and alarms in .19 of
+    the others; on 48 good tuning scenes it alarms in .21."""
     ambiguous_temperature: float = 4.0
     """Energy gap in squared sigmas that makes a runner-up e times less likely; 2 if the noise were as modelled."""
     covariance_scale: float = 1.2
     """Factor on the curvature's covariance times the misfit of the contours (reduced chi-square: how noisy the evidence
-    is). With it, and the spread of hypotheses, the median normalised squared error per degree of freedom is 1.11 on
-    the reporting scenes at the closed world's level L1 (docs/results); set on 64 tuning scenes at L1 and 46 at L2."""
+    is); set on 64 tuning scenes at L1 and 46 at L2. Contact that counts for more (:attr:`contact_weight`) makes the
+    curvature surer: the closed world's ``hoirecon`` doubles the one and takes 1.8 here, with which the median normalised
+    squared error per degree of freedom is 0.70 on the reporting scenes at L1 (docs/results), 1.07 on 40 tuning scenes."""
     spread_temperature: float = 4.0
     """Energy gap in squared sigmas by which a hypothesis counts e times less in the spread of the covariance."""
 
