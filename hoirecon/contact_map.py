@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from hoirecon.arrays import BoolArray, FloatArray, IntArray, as_floats, as_ints, check_shape
 from hoirecon.errors import InputError, TopologyError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Values = TypeVar("Values", FloatArray, "Tensor")
 
 CONTACT_THRESHOLD = 0.5
 PART_SHARE = 0.1
@@ -182,8 +187,7 @@ class ContactMap:
         """
         if not 0 < threshold < 1:
             raise InputError(f"a threshold lies between 0 and 1, got {threshold}")
-        touched = self.probability * (1 - threshold)
-        return self.replace(probability=touched / (touched + (1 - self.probability) * threshold))
+        return self.replace(probability=odds_shifted(self.probability, threshold))
 
     def check_on(self, topology: str, num_verts: int, name: str) -> ContactMap:
         """Return self if it speaks of this mesh.
@@ -270,6 +274,15 @@ class ContactMap:
         from hoirecon.contact_io import load_contact
 
         return load_contact(path, topology)
+
+
+def odds_shifted(probability: Values, threshold: float) -> Values:
+    """Probabilities whose odds are shifted so that ``threshold`` becomes one half; order, 0 and 1 stay.
+
+    Of arrays and of tensors alike; see :meth:`ContactMap.with_threshold_at_half`.
+    """
+    touched, free = probability * (1 - threshold), (1 - probability) * threshold
+    return touched / (touched + free)
 
 
 def _text(value: Any, name: str) -> str:

@@ -126,10 +126,3 @@ def blend(lifted: Tensor, direct: Tensor, share: float) -> Tensor:
     direct = direct.to(lifted)
     mixed = share * direct + (1 - share) * torch.logit(lifted, LIFTED_EPS)
     return torch.where(lifted > 0, mixed, direct).sigmoid()
-
-
-def with_cut_at_half(probability: Tensor, cut: float) -> Tensor:
-    """Probabilities with their odds shifted so that ``cut`` becomes one half; order, 0 and 1 stay
-    (:meth:`hoirecon.contact_map.ContactMap.with_threshold_at_half`, for tensors)."""
-    kept, lost = probability * (1 - cut), (1 - probability) * cut
-    return kept / (kept + lost)

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from hoirecon.contact.modeling.attention_splitter import AttentionSplitter
 from hoirecon.contact.modeling.config import NetworkConfig
-from hoirecon.contact.modeling.direct_heads import ObjectHead, VertexHead, blend, place_features, with_cut_at_half
+from hoirecon.contact.modeling.direct_heads import ObjectHead, VertexHead, blend, place_features
 from hoirecon.contact.modeling.feat_lift import build_feat_lift
 from hoirecon.contact.modeling.look_back import LookBack
 from hoirecon.contact.modeling.mv_loc import MVLoc
 from hoirecon.contact.modeling.token_projection import TokenProjection
 from hoirecon.contact.modeling.vlm import VLM
+from hoirecon.contact_map import odds_shifted
 from hoirecon.errors import InputError
 
 
@@ -112,11 +113,11 @@ class InteractVLMNetwork(nn.Module):
         if self.vertex_head is None or not self.config.direct_share or len(lifted) != self.config.vertex_head:
             return lifted
         mixed = blend(lifted, self.vertex_head(state[None])[0], self.config.direct_share)
-        return with_cut_at_half(mixed, self.config.human_cut)
+        return odds_shifted(mixed, self.config.human_cut)
 
     def with_object_head(self, lifted: Tensor, state: Tensor, word: int, verts: Tensor) -> Tensor:
         """The same of an object's vertices (N, 3), named by the vocabulary's word; lifted (N,)."""
         if self.object_head is None or not self.config.object_share:
             return lifted
         mixed = blend(lifted, self.object_head(state, word, place_features(verts)), self.config.object_share)
-        return with_cut_at_half(mixed, self.config.object_cut)
+        return odds_shifted(mixed, self.config.object_cut)

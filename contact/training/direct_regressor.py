@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hoirecon.contact.modeling.evidence_tower import EvidenceConfig, EvidenceTower
-from hoirecon.contact.training.quick_step import NEAR_M, Batch, QuickWeights, vertex_losses
+from hoirecon.contact.training.quick_step import NEAR_M, Batch, QuickWeights, vertex_losses, vertex_share
 from hoirecon.errors import InputError
 
 
@@ -92,7 +92,7 @@ def regressor_step(
     """
     logits, seen, state = model(batch.evidence, names)
     everywhere = torch.ones_like(logits[:1])
-    share = weights.area_share * area + (1 - weights.area_share) / len(area)
+    share = vertex_share(area, weights)
     bce, dice = vertex_losses(logits.sigmoid(), logits[:, None], everywhere, batch.contact, share, weights.balance)
     guess = model.distance(seen[:, : batch.landmark_distance.shape[1]])[..., 0]
     true = torch.log(batch.landmark_distance + NEAR_M)

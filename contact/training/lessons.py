@@ -68,16 +68,16 @@ class Lessons:
         config: what is taught how often.
         seed: of everything that is drawn.
         views: views of the mesh with a library id, for questions on objects; None asks none.
+        heads: whether the network has a vertex head; else nobody glances and masks are decoded for every question.
     """
 
     def __init__(
         self, samples: Samples, tokenizer: ContactTokenizer, vision: EvidenceConfig, config: LessonConfig, seed: int,
-        views: Callable[[str], BodyViews] | None = None,
+        views: Callable[[str], BodyViews] | None = None, heads: bool = False,
     ) -> None:  # fmt: skip
         self.samples = samples.take(slice(0, max(int(config.share * len(samples)), 1)))
         self.tokenizer, self.vision, self.config, self.seed, self.views = tokenizer, vision, config, seed, views
-        self.heads = True
-        """Whether the network has a vertex head; else there are no glances and masks are decoded for every question."""
+        self.heads = heads
         self._order: tuple[int, IntArray] = (-1, np.zeros(0, dtype=np.int64))
 
     @cached_property

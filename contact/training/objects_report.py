@@ -23,6 +23,7 @@ from hoirecon.contact.training.closedworld_data import MOST_VERTS, Samples, obje
 from hoirecon.contact.training.evaluation import AT_ONCE, LONGEST, best_threshold, f1, interval, names_of
 from hoirecon.contact.training.object_means import VoxelMean
 from hoirecon.contact.training.tiny_run import Model
+from hoirecon.contact_map import CONTACT_THRESHOLD
 from hoirecon.data.objects import load_object
 
 GRIDS = (3, 5, 8)
@@ -59,8 +60,6 @@ class ObjectScores:
         return f"| {self.name} | {self.threshold:.2f} | {self.macro:.3f} [{self.low:.3f}, {self.high:.3f}] |"
 
 
-HALF = 0.5
-"""Where a model cuts whose configuration holds its own threshold, chosen on the same validation samples."""
 HEAD = "| contact on objects | threshold | macro F1 [95 %] |\n| --- | --- | --- |"
 
 
@@ -108,7 +107,8 @@ def objects_compared(
     """The model and the best of the voxel means; splits are (samples, packed evidence)."""
     truths = [split[0].object_contact(slice(None)) for split in (val, test)]
     said = [predict_objects(model, *split) for split in (val, test)]
-    own = HALF if model.network.object_head is not None else None
+    # a model with heads holds its own cut in its configuration, chosen on the same validation samples
+    own = CONTACT_THRESHOLD if model.network.object_head is not None else None
     ours = ObjectScores.of("small model", said[0], truths[0], said[1], truths[1], own)
     means = [VoxelMean(train, grid) for grid in GRIDS]
     of_val = [mean(val[0]) for mean in means]

@@ -35,6 +35,7 @@ from hoirecon.contact.training.quick_step import (
     SideTasks,
     lift_points,
     vertex_losses,
+    vertex_share,
 )
 from hoirecon.contact.training.tiny import TinySize
 from hoirecon.contact.training.tiny_run import Model, TinyRun, engine_of, new_model
@@ -227,7 +228,7 @@ def guided_step(
     pictures = prepare_images(views.pictures, model.network.config.sam.img_size, seen.dtype)
     features = model.network.mv_loc.image_encoder(pictures)
     probability, at = lift_points(guided_logits(model, guide, views.cameras, features, seen), views)
-    share = weights.area_share * area + (1 - weights.area_share) / len(area)
+    share = vertex_share(area, weights)
     bce, dice = vertex_losses(probability, at, views.seen, batch.contact, share, weights.balance)
     guess = side.distance(seen[:, : batch.landmark_distance.shape[1]])[..., 0]
     true = torch.log(batch.landmark_distance + NEAR_M)

@@ -291,19 +291,19 @@ def _body_losses(
     features = _encoded(network, views.pictures, prompts)
     logits = network.mv_loc.localize_many(prompts, features, "human")
     probability, at = lift_points(logits, views)
-    share = _vertex_share(area, weights)
+    share = vertex_share(area, weights)
     bce, dice = vertex_losses(probability, at, views.seen, batch.contact[rows], share, weights.balance)
     return found | {"vertices": weights.vertices * bce, "dice": weights.dice * dice}
 
 
 def _direct_loss(logits: Tensor, contact: Tensor, area: Tensor, weights: QuickWeights) -> Tensor:
     """Of logits (B, N) that came from no mask."""
-    everywhere, share = torch.ones_like(logits[:1]), _vertex_share(area, weights)
+    everywhere, share = torch.ones_like(logits[:1]), vertex_share(area, weights)
     bce, dice = vertex_losses(logits.sigmoid(), logits[:, None], everywhere, contact, share, weights.balance)
     return weights.vertices * bce + weights.dice * dice
 
 
-def _vertex_share(area: Tensor, weights: QuickWeights) -> Tensor:
+def vertex_share(area: Tensor, weights: QuickWeights) -> Tensor:
     """(N,) how much each vertex of the body counts; sums to 1."""
     return weights.area_share * area + (1 - weights.area_share) / len(area)
 

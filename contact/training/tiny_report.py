@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache as once
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +30,11 @@ from hoirecon.contact.training.evaluation import (
 )
 from hoirecon.contact.training.front_end import FrontEnd, spoilt
 from hoirecon.contact.training.lessons import vertex_area
-from hoirecon.contact.training.objects_report import HALF, ObjectScores, objects_compared
 from hoirecon.contact.training.objects_report import HEAD as OBJECT_HEAD
+from hoirecon.contact.training.objects_report import ObjectScores, objects_compared
 from hoirecon.contact.training.tiny import touched_groups
 from hoirecon.contact.training.tiny_run import TEST_SEED, VAL_SEED, Model, TinyRun, samples_of, train_samples
+from hoirecon.contact_map import CONTACT_THRESHOLD
 
 NOISE_SEED = 5
 """Of the noise that validation and test are spoilt with."""
@@ -107,7 +109,8 @@ def report(run: TinyRun, model: Model, cache: Path, tell: Callable[[str], None] 
     methods, say = _methods(train, model)
     scores, doubled = [], []
     for name, method in methods.items():
-        threshold = HALF if name == OWN and model.network.vertex_head else best_threshold(method(val), val.truth)
+        settled = name == OWN and model.network.vertex_head is not None
+        threshold = CONTACT_THRESHOLD if settled else best_threshold(method(val), val.truth)
         scores.append(score(name, method(test), test.truth, threshold, area))
         doubled.append(score(f"{name}, noise doubled", method(more), test.truth, threshold, area))
         tell(scores[-1].row())
@@ -150,15 +153,12 @@ Method = Callable[[Asked], np.ndarray]
 
 def _methods(train: Samples, model: Model) -> tuple[dict[str, Method], Callable[[Asked], Predicted]]:
     """Each method's way to contact, and what the model says when it is asked; it is asked once."""
-    lookup, spoken = Lookup(train), dict[int, Predicted]()
+    lookup = Lookup(train)
 
+    @once
     def say(asked: Asked) -> Predicted:
-        if id(asked) not in spoken:
-            names = names_of(asked.samples)
-            spoken[id(asked)] = predict(
-                model.network, model.tokenizer, model.gallery, model.body, asked.evidence, names
-            )  # fmt: skip
-        return spoken[id(asked)]
+        names = names_of(asked.samples)
+        return predict(model.network, model.tokenizer, model.gallery, model.body, asked.evidence, names)
 
     def look_up(asked: Asked) -> np.ndarray:
         return lookup(asked.samples, features_of_evidence(asked.evidence), same_category=False)

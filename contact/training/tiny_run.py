@@ -126,14 +126,14 @@ def engine_of(run: TinyRun, model: Model, train: Samples, folder: Path) -> Engin
     views, area = BodyViews.of(model.gallery, model.body), vertex_area()
     meshes = object_views(model) if run.size.objects else None
     taught = replace(run.lessons, glances=min(run.lessons.glances, run.engine.steps // 3))
-    lessons = Lessons(train, model.tokenizer, vision, taught, run.engine.seed, meshes)
-    lessons.heads = model.network.vertex_head is not None
+    heads = model.network.vertex_head is not None
+    lessons = Lessons(train, model.tokenizer, vision, taught, run.engine.seed, meshes, heads)
     modules = nn.ModuleDict({"network": model.network, "side": side})
 
     def losses(step: int) -> dict[str, torch.Tensor]:
         return quick_step(model.network, side, views, lessons.before, lessons.batch(step), area, run.weights)
 
-    return Engine(modules, losses, replace(run.engine, again=taught.glances * lessons.heads), folder)
+    return Engine(modules, losses, replace(run.engine, again=taught.glances * heads), folder)
 
 
 def learn_usual(head: ObjectHead, tokenizer: ContactTokenizer, train: Samples) -> None:

@@ -128,12 +128,12 @@ class _Reader:
         folder = self.root / f"{self.level}-{self.noise_seed}" / scene.name
         return Question(
             id=f"{scene.seed:05d}-{scene.interaction}",
-            image=_kept(folder / "photograph.png", photograph(scene))
+            image=_kept(folder / "photograph.png", lambda: photograph(scene))
             if alone
-            else _kept(folder / "image.png", seen.image),
+            else _kept(folder / "image.png", lambda: seen.image),
             label=given.category,
-            person_mask=_kept(folder / "person_mask.png", _grey(person)),
-            object_mask=_kept(folder / "object_mask.png", _grey(seen.object_masks[0])),
+            person_mask=_kept(folder / "person_mask.png", lambda: _grey(person)),
+            object_mask=_kept(folder / "object_mask.png", lambda: _grey(seen.object_masks[0])),
             person_box=_box(person),
             object_box=_box(seen.object_masks[0]),
             camera=seen.camera,
@@ -197,12 +197,12 @@ def _box(mask: BoolArray) -> tuple[float, float, float, float] | None:
     return box_of_mask(mask) if mask.any() else None
 
 
-def _kept(path: Path, pixels: ByteArray) -> Path:
-    """The picture's file, written the first time."""
+def _kept(path: Path, draw: Callable[[], ByteArray]) -> Path:
+    """The picture's file, drawn and written the first time."""
     from hoirecon.safe_io import write_png
 
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as tmp:
-            write_png(pixels, tmp)
+            write_png(draw(), tmp)
     return path

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from hoirecon.contact_map import CONTACT_THRESHOLD
 from hoirecon.data.datasets.predictions import Prediction
 from hoirecon.data.datasets.samples import Question
 from hoirecon.data.datasets.topologies import is_stand_in
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from hoirecon.contact.estimator import InteractVLM
     from hoirecon.contact.geometric import GeometricContact
     from hoirecon.data.body.model import BodyModel
-
-TINY_THRESHOLD = 0.5
-"""Where the small model's card cuts its probabilities, as protocols do: their odds were shifted so on validation."""
 
 
 @dataclass(frozen=True)
@@ -105,15 +103,13 @@ class Small:
     """Of the weights' files."""
     target: BodyModel | None = None
     """The body that the labels are on; the answer is carried over by nearest surface. None: the free body."""
-    threshold: float = TINY_THRESHOLD
-    """Probability of its own that becomes 0.5."""
     name: str = "tiny"
 
     @property
     def params(self) -> Mapping[str, Any]:
-        """Weights, body, threshold."""
+        """Weights, body, and the threshold, which is in the weights' own configuration."""
         body = "free" if self.target is None else self.target.topology
-        return {"weights": self.fingerprint, "body": body, "threshold": self.threshold, "answers": "generated"}
+        return {"weights": self.fingerprint, "body": body, "threshold": CONTACT_THRESHOLD, "answers": "generated"}
 
     def predict(self, question: Question) -> Prediction:
         """Contact of the body with the object.
@@ -127,7 +123,6 @@ class Small:
         if has_body(question, free):
             seen = with_depth(seen, body_of(question, seen, free), free)
         found = self.model.human_contact(Evidence.of(seen), question.label or "object")
-        found = found.with_threshold_at_half(self.threshold)
         if self.target is not None:
             from hoirecon.contact.transfer import transfer_by_surface
 

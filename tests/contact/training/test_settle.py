@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from hoirecon.contact.modeling.direct_heads import blend, with_cut_at_half
+from hoirecon.contact.modeling.direct_heads import blend
 from hoirecon.contact.training import settle as settling
 from hoirecon.contact.training.closedworld_data import Samples, draw_samples
 from hoirecon.contact.training.evaluation import Predicted, best_threshold
 from hoirecon.contact.training.front_end import spoilt
 from hoirecon.contact.training.tiny import GROUPS, TinySize
 from hoirecon.contact.training.tiny_run import Model, TinyRun, new_model
-from hoirecon.contact_map import ContactMap
+from hoirecon.contact_map import ContactMap, odds_shifted
 from hoirecon.errors import InputError
 
 SMALL = TinySize(hidden=16, layers=1, tower_layers=1, heads=2, prompt=8, sam_layers=1, view_side=96)
@@ -33,10 +33,10 @@ def model() -> Model:
 
 def test_a_cut_becomes_one_half_as_contact_maps_do_it() -> None:
     values = torch.tensor([0.0, 0.2, 0.5, 1.0], dtype=torch.float64)
-    found = with_cut_at_half(values, 0.2)
+    found = odds_shifted(values, 0.2)
     expected = ContactMap(values.numpy(), "mesh").with_threshold_at_half(0.2).probability
     np.testing.assert_allclose(found.numpy(), expected)
-    torch.testing.assert_close(with_cut_at_half(values, 0.5), values)
+    torch.testing.assert_close(odds_shifted(values, 0.5), values)
 
 
 def test_the_better_of_masks_and_head_is_chosen_and_its_threshold(
@@ -56,7 +56,7 @@ def test_the_better_of_masks_and_head_is_chosen_and_its_threshold(
     assert config.direct_share == 1.0
     assert 0.02 < config.human_cut < 0.3
     assert config.object_weight == 0  # nothing is no better than what is usual
-    found = with_cut_at_half(blend(torch.as_tensor(masks), torch.logit(torch.as_tensor(direct)), 1.0), config.human_cut)
+    found = odds_shifted(blend(torch.as_tensor(masks), torch.logit(torch.as_tensor(direct)), 1.0), config.human_cut)
     np.testing.assert_array_equal(found.numpy() > 0.5, truth)
     assert best_threshold(direct, truth) == config.human_cut
 

@@ -165,8 +165,8 @@ def test_the_whole_way_from_an_exported_photograph(tmp_path: Path) -> None:
 
 def test_the_small_models_threshold_is_that_of_its_card() -> None:
     import hoirecon.contact
-    from hoirecon.evaluation.tasks.estimators import TINY_THRESHOLD
+    from hoirecon.contact_map import CONTACT_THRESHOLD
 
     card = Path(hoirecon.contact.__file__).parent / "assets" / "tiny" / "card.md"
     row = next(line for line in card.read_text(encoding="utf-8").splitlines() if line.startswith("| small model |"))
-    assert float(row.split("|")[2]) == TINY_THRESHOLD
+    assert float(row.split("|")[2]) == CONTACT_THRESHOLD
