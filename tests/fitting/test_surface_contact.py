@@ -62,6 +62,19 @@ def test_the_object_s_way_is_the_residual_s_and_labels_lie_in_their_band(scene: 
         assert float((after.r - before.r)[0, 0, 0]) == pytest.approx(0.1 * float(normal[0].square().sum()), abs=0.02)
 
 
+def test_the_gap_is_taken_off_the_distance(scene: JointScene) -> None:
+    """4 mm are four tenths of a sigma of 1 cm, for points of either side."""
+    found: list[dict[str, torch.Tensor]] = []
+    for gap in (0.0, 0.004):
+        problem = scene.problem(config=JointConfig(body_first=False, surface_weight=5.0, surface_gap=gap))
+        view = problem.view(problem.start([list(scene.poses)]))
+        terms = [t for t in problem.terms(problem.config.whole) if t.name in ("skin on object", "object on skin")]
+        found.append({t.name: t.residuals(view).r for t in terms})
+    assert len(found[0]) == 2
+    for name in found[0]:
+        assert torch.allclose(found[0][name] - found[1][name], torch.tensor(0.4, dtype=torch.float64), atol=1e-9)
+
+
 def test_they_are_left_out_unless_asked_for_and_for_given_pairs(scene: JointScene) -> None:
     names = {t.name for t in scene.problem().terms(JointConfig().whole)}
     assert not names & {"skin on object", "object on skin"}

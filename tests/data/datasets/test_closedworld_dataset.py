@@ -99,6 +99,8 @@ def test_a_photograph_comes_with_masks_and_mesh_alone(tmp_path: Path) -> None:
     assert (
         background.std(0).max() < 1.5 * GRAIN < person.std(0).max()
     )  # plain behind; clothes, skin and light on people
+    hues = [pixels / pixels.sum(1, keepdims=True) for pixels in (background, person)]
+    assert hues[1].std(0).max() > 3 * hues[0].std(0).max()  # light alone moves no hue: clothes and skin do
     assert np.linalg.norm(np.median(thing, axis=0) - np.median(background, axis=0)) > 5 * GRAIN
     assert not np.array_equal(photograph(scene, draw=1), seen)
 
