@@ -488,7 +488,7 @@ class InteractVLM:
         if subject is None:
             seen = torch.zeros(look.size) if found.logits is None else probability(found.logits[0])
             return ImageContact(look.in_photograph(seen.cpu().numpy()), query.label, found.text, notes)
-        values = self._lift(query, subject, found)
+        values = self._lift(query, look, subject, found)
         parts = self.body_model.parts if query.kind == "human" else None
         masks = None
         if view_masks and found.logits is not None:
@@ -505,7 +505,7 @@ class InteractVLM:
             view_masks=masks,
         )
 
-    def _lift(self, query: Query, subject: Subject, found: Localized) -> FloatArray:
+    def _lift(self, query: Query, look: Look, subject: Subject, found: Localized) -> FloatArray:
         logits, state = found.logits, found.state
         if logits is None or state is None:
             return np.zeros(len(subject.surface.verts))
@@ -515,7 +515,7 @@ class InteractVLM:
         elif query.kind == "human":
             lifted = lift_human(logits[None], maps, form=self.config.lift)
             if self.config.lift == "soft":
-                lifted = self.network.with_vertex_head(lifted[0], state)[None]
+                lifted = self.network.with_vertex_head(lifted[0], state, look.tokens, look.packed)[None]
         else:
             lifted = lift_object_mesh(logits[None], maps)
             verts = torch.as_tensor(subject.surface.verts, device=lifted.device)

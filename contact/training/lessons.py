@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hoirecon.arrays import BoolArray, IntArray
+from hoirecon.arrays import BoolArray, FloatArray, IntArray
 from hoirecon.contact.inference.asking import ANY_THING, word_of
 from hoirecon.contact.modeling.contact_tokens import Role
 from hoirecon.contact.modeling.direct_heads import place_features
@@ -21,7 +21,7 @@ from hoirecon.contact.prompting.tokenizer import IMAGE_ID, ContactTokenizer
 from hoirecon.contact.training.closedworld_data import Samples, category_names, object_ids
 from hoirecon.contact.training.front_end import MIRRORED, FrontEnd, mirror, spoilt
 from hoirecon.contact.training.quick_scenes import BAND_M
-from hoirecon.contact.training.quick_step import Batch, BodyViews, Things
+from hoirecon.contact.training.quick_step import Batch, BodyViews, Things, vertex_chances
 from hoirecon.contact.training.tiny import ANSWER_THING, NO_CONTACT, TOKEN_TYPE, answer_text, touched_groups
 from hoirecon.data.body.skeleton import mirror_name
 from hoirecon.data.closedworld.posing import body_model
@@ -41,6 +41,8 @@ class LessonConfig:
     masked: int = 8
     """Questions on the body in a step whose masks are decoded; the vertex head learns from all of them, for a tenth of
     the time. A network without that head decodes all."""
+    heard: int = 500
+    """Vertices that a local head is asked for in a step, drawn anew each time."""
     things: int = 6
     """Questions on objects in a step, on as many of the same pictures; 0 teaches the body only."""
     things_from: int = 0
@@ -130,6 +132,7 @@ class Lessons:
             self.config.masked if self.heads else None,
             things,
             [word_of(name, self.tokenizer) for name in called],
+            _drawn_verts(self.config.heard, rng) if self.heads else None,
             self.heads and step < self.config.glances,
         )
 
@@ -190,6 +193,18 @@ class Lessons:
             answers.append(ids)
             learned.append(0 if true else ids.index(contact_id))
         return answers, learned
+
+
+def _drawn_verts(count: int, rng: np.random.Generator) -> Tensor:
+    """(count,) different vertices of the body, by :func:`~hoirecon.contact.training.quick_step.vertex_chances`."""
+    chances = _chances()
+    return torch.as_tensor(rng.choice(len(chances), size=min(count, len(chances)), replace=False, p=chances))
+
+
+@cache
+def _chances() -> FloatArray:
+    chances = vertex_chances(vertex_area()).double().numpy()
+    return np.asarray(chances / chances.sum())
 
 
 @cache
