@@ -518,8 +518,9 @@ class InteractVLM:
                 lifted = self.network.with_vertex_head(lifted[0], state, look.tokens, look.packed)[None]
         else:
             lifted = lift_object_mesh(logits[None], maps)
-            verts = torch.as_tensor(subject.surface.verts, device=lifted.device)
-            lifted = self.network.with_object_head(lifted[0], state, word_of(query.label, self.tokenizer), verts)[None]
+            assert subject.surface.faces is not None  # pixel maps are of meshes
+            mesh = [torch.as_tensor(x, device=lifted.device) for x in (subject.surface.verts, subject.surface.faces)]
+            lifted = self.network.with_object_head(lifted[0], state, word_of(query.label, self.tokenizer), *mesh)[None]
         return np.asarray(lifted[0].clamp(0, 1).double().cpu().numpy())
 
     def _doubts(self, query: Query) -> tuple[str, ...]:

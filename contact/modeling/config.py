@@ -124,6 +124,9 @@ class NetworkConfig:
     (:class:`~hoirecon.contact.modeling.local_head.LocalHead`), which the vertex head's logits are added to."""
     object_head: int = 0
     """Voxels along each side of an object's box in which it does the same on objects; 0 is without."""
+    object_shape: bool = False
+    """Whether the object head is told the mesh's shape round each vertex too
+    (:mod:`~hoirecon.contact.modeling.object_shape`)."""
     direct_share: float = 0.5
     """Share of the vertex head in the answer, the rest is the lifted masks'; 0 leaves the head to training."""
     object_share: float = 0.5

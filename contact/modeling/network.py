@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hoirecon.contact.modeling.attention_splitter import AttentionSplitter
 from hoirecon.contact.modeling.config import NetworkConfig
-from hoirecon.contact.modeling.direct_heads import ObjectHead, VertexHead, blend, place_features
+from hoirecon.contact.modeling.direct_heads import ObjectHead, VertexHead, blend, object_features, place_features
 from hoirecon.contact.modeling.evidence_tower import EvidenceConfig
 from hoirecon.contact.modeling.feat_lift import build_feat_lift
 from hoirecon.contact.modeling.local_head import LocalHead
@@ -54,7 +54,9 @@ class InteractVLMNetwork(nn.Module):
         self.vertex_head = VertexHead(hidden, config.vertex_head) if config.vertex_head else None
         self.local_head = LocalHead(hidden, config.vertex_head) if config.local_head else None
         self.object_head = (
-            ObjectHead(hidden, config.language.vocab_size, config.object_head) if config.object_head else None
+            ObjectHead(hidden, config.language.vocab_size, config.object_head, shape=config.object_shape)
+            if config.object_head
+            else None
         )
 
     def restore_buffers(self, device: torch.device | str) -> None:
@@ -151,9 +153,24 @@ class InteractVLMNetwork(nn.Module):
         mixed = blend(lifted, self.direct_logits(state[None], *own)[0], self.config.direct_share)
         return odds_shifted(mixed, self.config.human_cut)
 
-    def with_object_head(self, lifted: Tensor, state: Tensor, word: int, verts: Tensor) -> Tensor:
-        """The same of an object's vertices (N, 3), named by the vocabulary's word; lifted (N,)."""
+    def with_object_head(
+        self, lifted: Tensor, state: Tensor, word: int, verts: Tensor, faces: Tensor | None = None
+    ) -> Tensor:
+        """The same of an object's vertices (N, 3), named by the vocabulary's word; lifted (N,). A head that is told of
+        shape needs the faces (F, 3)."""
         if self.object_head is None or not self.config.object_share:
             return lifted
-        mixed = blend(lifted, self.object_head(state, word, place_features(verts)), self.config.object_share)
+        mixed = blend(lifted, self.object_head(state, word, self.object_told(verts, faces)), self.config.object_share)
         return odds_shifted(mixed, self.config.object_cut)
+
+    def object_told(self, verts: Tensor, faces: Tensor | None) -> Tensor:
+        """What the object head is told of the vertices (N, 3) of a mesh with faces (F, 3).
+
+        Raises:
+            InputError: it is told of shape, and there are no faces.
+        """
+        if not self.config.object_shape:
+            return place_features(verts)
+        if faces is None:
+            raise InputError("this network's object head is told of the mesh's shape: give the faces too")
+        return object_features(verts, faces)

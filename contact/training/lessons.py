@@ -13,7 +13,7 @@ from torch import Tensor
 from hoirecon.arrays import BoolArray, FloatArray, IntArray
 from hoirecon.contact.inference.asking import ANY_THING, word_of
 from hoirecon.contact.modeling.contact_tokens import Role
-from hoirecon.contact.modeling.direct_heads import place_features
+from hoirecon.contact.modeling.direct_heads import object_features, place_features
 from hoirecon.contact.modeling.evidence_tower import EvidenceConfig
 from hoirecon.contact.prompting.conversation import prefix_ids, question_ids
 from hoirecon.contact.prompting.templates import question
@@ -71,15 +71,16 @@ class Lessons:
         seed: of everything that is drawn.
         views: views of the mesh with a library id, for questions on objects; None asks none.
         heads: whether the network has a vertex head; else nobody glances and masks are decoded for every question.
+        shape: whether its object head is told of shape; then objects are asked for in glances too.
     """
 
     def __init__(
         self, samples: Samples, tokenizer: ContactTokenizer, vision: EvidenceConfig, config: LessonConfig, seed: int,
-        views: Callable[[str], BodyViews] | None = None, heads: bool = False,
+        views: Callable[[str], BodyViews] | None = None, heads: bool = False, shape: bool = False,
     ) -> None:  # fmt: skip
         self.samples = samples.take(slice(0, max(int(config.share * len(samples)), 1)))
         self.tokenizer, self.vision, self.config, self.seed, self.views = tokenizer, vision, config, seed, views
-        self.heads = heads
+        self.heads, self.shape = heads, shape
         self._order: tuple[int, IntArray] = (-1, np.zeros(0, dtype=np.int64))
 
     @cached_property
@@ -148,19 +149,18 @@ class Lessons:
 
     def _things(self, step: int, rows: IntArray, rng: np.random.Generator) -> Things | None:
         """Questions on the objects of the first samples in which something touches."""
-        if (
-            self.views is None
-            or not self.config.things
-            or step < max(self.config.things_from, self.heads * self.config.glances)
-        ):
+        glance = self.heads and step < self.config.glances
+        first = 0 if self.shape else self.heads * self.config.glances
+        if self.views is None or not self.config.things or step < max(self.config.things_from, first):
             return None
         contact = self.samples.object_contact(rows)
         chosen = np.flatnonzero(contact.any(1))[: self.config.things]
         if not len(chosen):
             return None
         ids = [object_ids()[self.samples.instance[row]] for row in rows[chosen]]
-        places = [object_places(name) for name in ids]
-        masked = self.config.things_masked if self.heads else len(chosen)
+        told = object_told if self.shape else object_places
+        places = [told(name) for name in ids]
+        masked = 0 if glance else self.config.things_masked if self.heads else len(chosen)
         answer = self._answer(ANSWER_THING.format(token=self._token("object")))
         called = [self._called(row, rng) for row in rows[chosen]]
         return Things(
@@ -211,6 +211,13 @@ def _chances() -> FloatArray:
 def object_places(object_id: str) -> Tensor:
     """(No, PLACE_NUMBERS) where the vertices of a library mesh lie in it."""
     return place_features(torch.as_tensor(load_object(object_id).mesh.verts, dtype=torch.float32))
+
+
+@cache
+def object_told(object_id: str) -> Tensor:
+    """(No, PLACE_NUMBERS + SHAPE_NUMBERS) the same, and the shape round them."""
+    mesh = load_object(object_id).mesh
+    return object_features(torch.as_tensor(mesh.verts, dtype=torch.float32), torch.as_tensor(mesh.faces))
 
 
 def mirror_verts() -> IntArray:

@@ -22,6 +22,9 @@ from hoirecon.contact.modeling.vlm import VLM
 from hoirecon.contact.rendering.types import PixelMaps
 from hoirecon.contact.training.contact_losses import token_loss
 from hoirecon.contact.training.vertex_losses import (
+    EMPTY,
+    MOST_BOOST,
+    USUAL_SHARE,
     QuickWeights,
     direct_loss,
     local_loss,
@@ -31,7 +34,7 @@ from hoirecon.contact.training.vertex_losses import (
 )
 from hoirecon.errors import InputError
 
-__all__ = ["QuickWeights", "vertex_chances", "vertex_losses", "vertex_share"]  # asked for here by older code
+__all__ = ["EMPTY", "MOST_BOOST", "USUAL_SHARE", "QuickWeights", "vertex_chances", "vertex_losses", "vertex_share"]
 NEAR_M = 0.02
 """Added to distances before their logarithm is learned, metres."""
 
@@ -115,7 +118,7 @@ class Things:
     words: Sequence[int]
     """(K,) ids of the words that name the objects."""
     places: Sequence[Tensor]
-    """(No, PLACE_NUMBERS) each, where the vertices lie in the mesh."""
+    """(No, PLACE_NUMBERS) each, where the vertices lie in the mesh; with shape as many numbers more."""
     contact: Sequence[Tensor]
     """(No,) each, 1 where a vertex of its mesh is touched."""
     views: Sequence[BodyViews]
@@ -262,7 +265,14 @@ def _glance_losses(
     states = network.looked_back(torch.zeros_like(pictures[:, 0]), pictures, batch.words)
     touched = functional.binary_cross_entropy_with_logits(side.parts(states), batch.part_touched)
     every = torch.arange(len(states), device=states.device)
-    return {"parts": weights.parts * touched, **_direct_losses(network, states, pictures, batch, every, area, weights)}
+    found = {"parts": weights.parts * touched, **_direct_losses(network, states, pictures, batch, every, area, weights)}
+    things = batch.things
+    if things is None or network.object_head is None:
+        return found
+    shown = pictures[things.rows]
+    return found | _place_losses(
+        network, things, network.looked_back(torch.zeros_like(shown[:, 0]), shown, things.words), weights
+    )
 
 
 def _body_losses(
@@ -308,14 +318,7 @@ def _thing_losses(
     network: InteractVLMNetwork, things: Things, states: Tensor, tokens: Sequence[int | None], weights: QuickWeights
 ) -> dict[str, Tensor]:
     """What is said of objects: without views, and of the first also as masks on views of their own."""
-    found = dict[str, Tensor]()
-    if network.object_head is not None:
-        asked = zip(states, things.words, things.places, strict=True)
-        direct = [network.object_head(state, word, places) for state, word, places in asked]
-        losses = [
-            _object_loss(d.sigmoid(), d[None], None, c, weights) for d, c in zip(direct, things.contact, strict=True)
-        ]
-        found["places"] = weights.objects * weights.direct * torch.stack(losses).mean()
+    found = _place_losses(network, things, states, weights) if network.object_head is not None else {}
     count = len(things.views)
     if not count:
         return found
@@ -328,6 +331,17 @@ def _thing_losses(
         probability, at = lift_points(one[None], own)
         losses.append(_object_loss(probability[0], at[0], own.seen, contact, weights))
     return found | {"objects": weights.objects * torch.stack(losses).mean()}
+
+
+def _place_losses(
+    network: InteractVLMNetwork, things: Things, states: Tensor, weights: QuickWeights
+) -> dict[str, Tensor]:
+    """What is said of objects without views."""
+    assert network.object_head is not None
+    asked = zip(states, things.words, things.places, strict=True)
+    direct = [network.object_head(state, word, places) for state, word, places in asked]
+    losses = [_object_loss(d.sigmoid(), d[None], None, c, weights) for d, c in zip(direct, things.contact, strict=True)]
+    return {"places": weights.objects * weights.direct * torch.stack(losses).mean()}
 
 
 def _object_loss(

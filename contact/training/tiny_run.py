@@ -130,7 +130,7 @@ def engine_of(run: TinyRun, model: Model, train: Samples, folder: Path) -> Engin
     meshes = object_views(model) if run.size.objects else None
     taught = replace(run.lessons, glances=min(run.lessons.glances, run.engine.steps // 3))
     heads = model.network.vertex_head is not None
-    lessons = Lessons(train, model.tokenizer, vision, taught, run.engine.seed, meshes, heads)
+    lessons = Lessons(train, model.tokenizer, vision, taught, run.engine.seed, meshes, heads, config.object_shape)
     modules = nn.ModuleDict({"network": model.network, "side": side})
 
     def losses(step: int) -> dict[str, torch.Tensor]:
