@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,15 @@ from torch import Tensor
 
 from hoirecon.arrays import FloatArray
 from hoirecon.errors import InputError
+from hoirecon.fitting.object_search import MASK
+from hoirecon.fitting.objective import Quadratic, Term
 
+OUTLINE = "outline on mask"
+"""Name of the other contour term; with several objects their names follow in brackets."""
+USUAL_MISFIT = 0.22
+"""Misfit of the contours where no contour is among the terms: the median of 64 tuning scenes at L1."""
+LEAST_MISFIT = 0.05
+"""An outline that fits better than this is no surer: pixels and meshes are not."""
 OBJECT_AXES = ("turn x", "turn y", "turn z", "right", "down", "depth", "size")
 """What the columns of an object's block mean, camera axes."""
 
@@ -80,14 +89,21 @@ def hypothesis_spread(steps: FloatArray, energies: FloatArray, temperature: floa
     return np.asarray(np.einsum("k,ki,kj->ij", weight, steps, steps))
 
 
-def odds(gaps: Sequence[float], temperature: float) -> float:
-    """How likely runners-up are against the best: the sum of exp(-gap / temperature); gaps below zero count as zero.
+def contour_misfit(terms: Sequence[Term[Any]], quad: Quadratic) -> float:
+    """How far the objects' contours are from their masks at a solution, mean robust squared sigmas.
+
+    Least squares' reduced chi-square: what the noise really is, in units of what it was taken for. Only the contours
+    are asked, since contact errs by whole patches and landmarks say nothing of the object.
 
     Args:
-        gaps: energy of each less that of the best, squared sigmas.
-        temperature: gap that makes one e times less likely.
+        terms: the objective, for the terms' weights.
+        quad: of a batch of one.
     """
-    return float(np.exp(-np.maximum(np.asarray(gaps, dtype=np.float64), 0.0) / temperature).sum())
+    own = [(term.weight, float(quad.terms[term.name][0])) for term in terms if term.name.startswith((OUTLINE, MASK))]
+    measurements = sum(weight for weight, _ in own)
+    if measurements <= 0:
+        return USUAL_MISFIT
+    return max(sum(cost for _, cost in own) / measurements, LEAST_MISFIT)
 
 
 def weakest(cov: FloatArray, radius: float) -> WeakDirection:

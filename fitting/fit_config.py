@@ -122,14 +122,15 @@ class FitConfig:
     """Cost of a visible IoU of zero when hypotheses are ranked."""
     rank_width_weight: float = 0.5
     """Weight of the logarithm of the curvature's determinant when hypotheses are ranked (Laplace's evidence has 1)."""
-    ambiguous_odds: float = 1.0
-    """Odds of the runners-up, the sum of exp(-gap / :attr:`ambiguous_temperature`), from which the result is
-    ``ambiguous``. On tuning scenes (``bench closedworld --level L2 --methods hoirecon-object --seeds 0:60``) that
-    catches 1 of 6 failures and alarms in a fifth of the others: little; the joint fit's flag tells more."""
-    ambiguous_temperature: float = 8.0
-    """Energy gap in squared sigmas that makes a runner-up e times less likely; 2 if the noise were as modelled."""
+    ambiguous_odds: float = 0.13
+    """The result is ``ambiguous`` if the odds (chance / (1 - chance)) that it is farther off than
+    :attr:`ambiguous_distance` are more than this: see :mod:`hoirecon.fitting.expected_error`."""
+    ambiguous_temperature: float = 5.0
+    """Energy gap in squared sigmas that makes a pose that the search found e times less likely; 2 if the noise were as
+    modelled."""
     ambiguous_distance: float = 0.05
-    """Runners-up are poses whose points lie farther than this from those of any better one, metres."""
+    """Runners-up are poses whose points lie farther than this from those of any better one, metres. A pose that is
+    farther than this from the true one is what the flag ``ambiguous`` warns of."""
     alternatives: int = 4
     """Most runners-up returned."""
     mesh_faces: int = 5000

@@ -81,12 +81,13 @@ class JointConfig:
     """Another hypothesis replaces the first one (the first stage's choice) only if it is better by this energy: a free
     body can bend towards a wrong pose, and its own terms then jump by some units. Chosen among 4 to 100 on tuning
     scenes at L2, where values from 8 on did alike."""
-    ambiguous_odds: float = 0.25
-    """Odds of the runners-up, the sum of exp(-gap / :attr:`ambiguous_temperature`), from which the result is
-    ``ambiguous``. On the reporting scenes at L2 (docs/results) that catches half of the 8 failures and alarms in .19 of
-    the others; on 48 good tuning scenes it alarms in .21."""
-    ambiguous_temperature: float = 4.0
-    """Energy gap in squared sigmas that makes a runner-up e times less likely; 2 if the noise were as modelled."""
+    ambiguous_odds: float = 0.13
+    """The result is ``ambiguous`` if the odds (chance / (1 - chance)) that an object is farther off than
+    ``objects.ambiguous_distance`` are more than this: see :mod:`hoirecon.fitting.expected_error`. The poses that the
+    search found (by ``objects.ambiguous_temperature``) and the joint hypotheses are asked; the larger chance counts."""
+    ambiguous_temperature: float = 3.0
+    """Energy gap in squared sigmas that makes a joint hypothesis e times less likely; 2 if the noise were as
+    modelled."""
     covariance_scale: float = 1.2
     """Factor on the curvature's covariance times the misfit of the contours (reduced chi-square: how noisy the evidence
     is); set on 64 tuning scenes at L1 and 46 at L2. Contact that counts for more (:attr:`contact_weight`) makes the

@@ -5,33 +5,30 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hoirecon.fitting.contact_pairs import sample_surface
-from hoirecon.fitting.covariance import Covariance, hypothesis_spread, laplace, odds, split, tangent, weakest
+from hoirecon.fitting.covariance import LEAST_MISFIT as LEAST_MISFIT
+from hoirecon.fitting.covariance import USUAL_MISFIT as USUAL_MISFIT
+from hoirecon.fitting.covariance import Covariance, hypothesis_spread, laplace, split, tangent, weakest
+from hoirecon.fitting.covariance import contour_misfit as contour_misfit
 from hoirecon.fitting.evidence_checks import mesh_flags
+from hoirecon.fitting.expected_error import ExpectedError, Opinion, error_of, is_ambiguous
 from hoirecon.fitting.fit_config import FitConfig
 from hoirecon.fitting.hypotheses import set_distance
 from hoirecon.fitting.joint_problem import JointProblem
 from hoirecon.fitting.joint_state import JointState
-from hoirecon.fitting.object_fit import AMBIGUOUS, DEEP_MM, POOR_IOU, SCALE_UNSURE
+from hoirecon.fitting.object_fit import AMBIGUOUS, DEEP_MM, POOR_IOU, SCALE_UNSURE, surface_of
 from hoirecon.fitting.object_search import MASK
 from hoirecon.fitting.object_types import ObjectFit
-from hoirecon.fitting.objective import Quadratic, Term, report_term
+from hoirecon.fitting.objective import Quadratic, report_term
 from hoirecon.fitting.report import JointFit, JointSolution, Overlap, exact_ious, overlap
 from hoirecon.fitting.visible import visible_ious
 from hoirecon.mesh import Mesh
 from hoirecon.scene import SceneBody
-
-OUTLINE = "outline on mask"
-USUAL_MISFIT = 0.22
-"""Misfit of the contours where no contour is among the terms: the median of 64 tuning scenes at L1."""
-LEAST_MISFIT = 0.05
-"""An outline that fits better than this is no surer: pixels and meshes are not."""
 
 
 def make_result(
@@ -73,7 +70,7 @@ def make_result(
         name: weakest(covariance.of(name), problem.objects[k].diagonal / 2)
         for k, name in enumerate(state.layout.objects)
     }
-    gaps = [float(ranked[b] - ranked[0]) for b in others]
+    errors = _errors(problem, solutions, covariance, fits)
     exact = exact_ious(problem.observation.object_masks, problem.observation.camera, bodies, objects)
     seconds["report"] = time.process_time() - clock
     return JointFit(
@@ -89,8 +86,10 @@ def make_result(
             for p, b in zip(problem.people, first.bodies, strict=True)
         ),
         object_fits=tuple(fits),
-        flags=_flags(problem, solutions[0], covariance, gaps, overlaps, dropped),
+        flags=_flags(problem, solutions[0], covariance, errors, overlaps, dropped),
         seconds=seconds,
+        predicted_error_m=tuple(e.error_m for e in errors),
+        chance_far=tuple(e.chance_far for e in errors),
     )
 
 
@@ -157,21 +156,23 @@ def _covariance(
     return Covariance(matrix, split(matrix, state.layout.columns), spread)
 
 
-def contour_misfit(terms: Sequence[Term[Any]], quad: Quadratic) -> float:
-    """How far the objects' contours are from their masks at a solution, mean robust squared sigmas.
+def _errors(
+    problem: JointProblem, solutions: Sequence[JointSolution], covariance: Covariance, fits: Sequence[ObjectFit]
+) -> list[ExpectedError]:
+    """Of each object of the best solution, from all poses that its search ended with, and from the joint hypotheses.
 
-    Least squares' reduced chi-square: what the noise really is, in units of what it was taken for. Only the contours
-    are asked, since contact errs by whole patches and landmarks say nothing of the object.
-
-    Args:
-        terms: the objective, for the terms' weights.
-        quad: of a batch of one.
+    A hypothesis that is a little better than the chosen one (``first_choice``) counts as equal.
     """
-    own = [(term.weight, float(quad.terms[term.name][0])) for term in terms if term.name.startswith((OUTLINE, MASK))]
-    measurements = sum(weight for weight, _ in own)
-    if measurements <= 0:
-        return USUAL_MISFIT
-    return max(sum(cost for _, cost in own) / measurements, LEAST_MISFIT)
+    config, best, found = problem.config, solutions[0], []
+    for k, (name, thing) in enumerate(zip(covariance.spread, problem.objects, strict=True)):
+        hypotheses = [(s.poses[k], max(s.energy, best.energy)) for s in solutions]
+        opinions = [Opinion(hypotheses, config.ambiguous_temperature)]
+        if fits and fits[k].candidates:
+            searched = [(c.pose, c.energy) for c in fits[k].candidates]
+            opinions.append(Opinion(searched, config.objects.ambiguous_temperature))
+        limit = config.objects.ambiguous_distance
+        found.append(error_of(best.poses[k], opinions, covariance.blocks[name], surface_of(thing), limit))
+    return found
 
 
 def _overlaps(problem: JointProblem, bodies: list[Mesh], objects: list[Mesh]) -> tuple[Overlap, ...]:
@@ -189,7 +190,7 @@ def _flags(
     problem: JointProblem,
     best: JointSolution,
     covariance: Covariance,
-    gaps: list[float],
+    errors: list[ExpectedError],
     overlaps: tuple[Overlap, ...],
     dropped: int,
 ) -> tuple[str, ...]:
@@ -200,7 +201,7 @@ def _flags(
         for n, p in zip(names, problem.objects, strict=True)
     )
     found = {
-        AMBIGUOUS: odds(gaps, problem.config.ambiguous_temperature) > problem.config.ambiguous_odds,
+        AMBIGUOUS: any(is_ambiguous(e.chance_far, problem.config.ambiguous_odds) for e in errors),
         "no contact": len(touched) < len(problem.objects),
         "scale set by prior": unsure or len(touched) < len(problem.objects),
         "covers the mask poorly": min(best.iou_visible) < POOR_IOU,

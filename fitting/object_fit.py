@@ -12,8 +12,9 @@ from hoirecon.arrays import BoolArray
 from hoirecon.contact_map import ContactMap
 from hoirecon.fitting.checks import check_object_fit
 from hoirecon.fitting.contact_pairs import sample_surface
-from hoirecon.fitting.covariance import odds
+from hoirecon.fitting.covariance import contour_misfit, laplace
 from hoirecon.fitting.evidence_checks import mesh_flags
+from hoirecon.fitting.expected_error import ExpectedError, Opinion, Surface, error_of, is_ambiguous
 from hoirecon.fitting.fit_config import FitConfig as FitConfig
 from hoirecon.fitting.fit_config import KickConfig as KickConfig
 from hoirecon.fitting.fit_config import StageConfig as StageConfig
@@ -40,7 +41,8 @@ POOR_IOU = 0.5
 DEEP_MM = 20.0
 """Penetration over which a fit is flagged, millimetres."""
 AMBIGUOUS = "ambiguous"
-"""Flag: another pose, away from the best one, explains the photograph nearly as well."""
+"""Flag: the object may well be farther off than :attr:`FitConfig.ambiguous_distance`: other poses, away from the best
+one, explain the photograph nearly as well, or it is known vaguely."""
 
 
 def fit_objects(
@@ -97,6 +99,10 @@ def fit_object(problem: ObjectProblem, rotations: Tensor, mesh: Mesh, body: Mesh
 def _report(problem: ObjectProblem, found: Found, mesh: Mesh, body: Mesh, config: FitConfig) -> ObjectFit:
     state, energy, iou = found.state, found.energy, visible_iou(found.state, behind_is_missed=False)
     pose = problem.pose(state, 0)
+    candidates = tuple(
+        ObjectAlternative(problem.pose(state, i), float(energy[i]), float(iou[i])) for i in range(len(state))
+    )
+    error = _error(problem, found, candidates, config)
     others = _alternatives(problem, state, energy, config)
     depth = max_penetration_mm(mesh, pose, body, config.seed)
     best = state.select(torch.tensor([0], device=state.t.device))
@@ -104,14 +110,32 @@ def _report(problem: ObjectProblem, found: Found, mesh: Mesh, body: Mesh, config
         name=problem.name,
         pose=pose,
         energy=float(energy[0]),
-        alternatives=tuple(ObjectAlternative(problem.pose(state, i), float(energy[i]), float(iou[i])) for i in others),
+        alternatives=tuple(candidates[i] for i in others),
         terms={term.name: report_term(term, best) for term in problem.terms(config.final, config)},
         iou_visible=float(iou[0]),
         max_penetration_mm=depth,
-        flags=_flags(problem, found.quad, [float(energy[i] - energy[0]) for i in others], float(iou[0]), depth, config)
-        + mesh_flags(mesh),
+        flags=_flags(problem, found.quad, error, float(iou[0]), depth, config) + mesh_flags(mesh),
         evaluations=found.evaluations,
+        candidates=candidates,
+        predicted_error_m=error.error_m,
+        chance_far=error.chance_far,
     )
+
+
+def surface_of(problem: ObjectProblem) -> Surface:
+    """Points of a prepared object, for distances between its poses."""
+    dense, probe = (x.detach().cpu().double().numpy() + problem.centre for x in (problem.object_points, problem.probe))
+    return Surface(dense, probe, problem.centre)
+
+
+def _error(
+    problem: ObjectProblem, found: Found, candidates: Sequence[ObjectAlternative], config: FitConfig
+) -> ExpectedError:
+    """Of the best pose, with the curvature of the search's last stage."""
+    quad = found.quad.select(torch.tensor([0], device=found.energy.device))
+    covariance = laplace(quad.hessian[0]) * contour_misfit(problem.terms(config.final, config), quad)
+    opinion = Opinion([(c.pose, c.energy) for c in candidates], config.ambiguous_temperature)
+    return error_of(candidates[0].pose, [opinion], covariance, surface_of(problem), config.ambiguous_distance)
 
 
 def _alternatives(problem: ObjectProblem, state: ObjectState, energy: Tensor, config: FitConfig) -> list[int]:
@@ -136,12 +160,12 @@ def max_penetration_mm(mesh: Mesh, pose: ObjectPose, body: Mesh, seed: int = 0) 
 
 
 def _flags(
-    problem: ObjectProblem, quad: Quadratic, gaps: list[float], iou: float, depth_mm: float, config: FitConfig
+    problem: ObjectProblem, quad: Quadratic, error: ExpectedError, iou: float, depth_mm: float, config: FitConfig
 ) -> tuple[str, ...]:
     sigma = problem.scale_prior[1]
     spread = float(torch.linalg.inv(quad.hessian[0].double().cpu() + 1e-9 * torch.eye(7))[6, 6].clamp_min(0).sqrt())
     found = {
-        AMBIGUOUS: odds(gaps, config.ambiguous_temperature) > config.ambiguous_odds,
+        AMBIGUOUS: is_ambiguous(error.chance_far, config.ambiguous_odds),
         "no contact": problem.contact is None,
         "scale set by prior": sigma > 2e-3 and (problem.contact is None or spread > SCALE_UNSURE * sigma),
         "covers the mask poorly": iou < POOR_IOU,

@@ -74,3 +74,10 @@ class ObjectFit:
     """What to know before trusting it: ``ambiguous``, ``no contact``, ``scale set by prior``, ..."""
     evaluations: int = 0
     """(hypothesis, step) evaluations spent."""
+    candidates: tuple[ObjectAlternative, ...] = ()
+    """Every pose that the search ended with, :attr:`pose` first, near ones and bad ones too."""
+    predicted_error_m: float = float("nan")
+    """How far the surface is expected to be from the true one, metres; see :mod:`hoirecon.fitting.expected_error`."""
+    chance_far: float = float("nan")
+    """Chance, 0..1, that it is farther off than
+    :attr:`~hoirecon.fitting.fit_config.FitConfig.ambiguous_distance`."""

@@ -77,6 +77,12 @@ class JointFit:
     """What to know before trusting it: ``ambiguous``, ``no contact``, ``scale set by prior``, ..."""
     seconds: dict[str, float] = field(default_factory=dict)
     """CPU seconds per stage."""
+    predicted_error_m: tuple[float, ...] = ()
+    """Per object: how far its surface is expected to be from the true one, metres (both ways on average, as a Chamfer
+    distance); see :mod:`hoirecon.fitting.expected_error`."""
+    chance_far: tuple[float, ...] = ()
+    """Per object: chance, 0..1, that it is farther off than
+    :attr:`~hoirecon.fitting.fit_config.FitConfig.ambiguous_distance` (5 cm); the flag ``ambiguous`` is set by it."""
 
     @property
     def max_penetration_mm(self) -> float:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hoirecon.errors import InputError
-from hoirecon.fitting.covariance import Covariance, hypothesis_spread, laplace, odds, split, tangent, weakest
+from hoirecon.fitting.covariance import Covariance, hypothesis_spread, laplace, split, tangent, weakest
 from hoirecon.fitting.joint_result import LEAST_MISFIT, USUAL_MISFIT, contour_misfit
 from hoirecon.fitting.objective import Quadratic
 from hoirecon.fitting.so3 import exp_so3
@@ -86,11 +86,6 @@ def test_tangent_is_the_step_between_poses() -> None:
     found = tangent(*poses)
     assert np.allclose(found[0], 0)
     assert np.allclose(found[1], step[0], atol=1e-7)
-
-
-def test_odds_of_runners_up() -> None:
-    assert odds([], 8.0) == 0.0
-    assert odds([8.0, 0.0, -3.0], 8.0) == pytest.approx(np.exp(-1.0) + 2.0)
 
 
 @pytest.mark.parametrize(("cost", "expected"), [(14.0, 1.0), (3.5, 0.25), (0.0, LEAST_MISFIT)])
