@@ -122,7 +122,7 @@ class FitConfig:
     """Cost of a visible IoU of zero when hypotheses are ranked."""
     rank_width_weight: float = 0.5
     """Weight of the logarithm of the curvature's determinant when hypotheses are ranked (Laplace's evidence has 1)."""
-    ambiguous_odds: float = 0.13
+    ambiguous_odds: float = 0.15
     """The result is ``ambiguous`` if the odds (chance / (1 - chance)) that it is farther off than
     :attr:`ambiguous_distance` are more than this: see :mod:`hoirecon.fitting.expected_error`."""
     ambiguous_temperature: float = 5.0

@@ -158,7 +158,7 @@ def test_a_step_is_the_solvers_step() -> None:
     step = np.array([0.02, -0.01, 0.03, 0.01, 0.02, -0.04, 0.05])
     centre = np.array([0.3, 0.1, -0.2])
     R, t = torch.tensor(HERE.R)[None], torch.tensor(HERE.t + HERE.s * HERE.R @ centre)[None]
-    state = ObjectState(R, t, torch.tensor([np.log(HERE.s)]), None).retract(torch.tensor(step)[None])  # type: ignore[arg-type]
+    state = ObjectState(R, t, torch.tensor([np.log(HERE.s)]), None).retract(torch.tensor(step)[None])
     found = moved(HERE, step, centre)
     assert np.allclose(found.R, state.R[0].numpy())
     assert np.allclose(found.apply(centre[None])[0], state.t[0].numpy())
