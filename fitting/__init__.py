@@ -4,6 +4,8 @@ from hoirecon.fitting.body_fit import fit_body as fit_body
 from hoirecon.fitting.body_fit import refine_body as refine_body
 from hoirecon.fitting.body_links import contact_lines as contact_lines
 from hoirecon.fitting.body_links import contact_links as contact_links
+from hoirecon.fitting.body_outline import OutlineConfig as OutlineConfig
+from hoirecon.fitting.body_outline import body_on_mask as body_on_mask
 from hoirecon.fitting.body_types import BodyFit as BodyFit
 from hoirecon.fitting.body_types import BodyFitConfig as BodyFitConfig
 from hoirecon.fitting.body_types import BodyLine as BodyLine

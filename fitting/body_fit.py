@@ -50,7 +50,7 @@ KEPT_STARTS = 3
 
 
 @dataclass(frozen=True)
-class _Problem:
+class BodyProblem:
     """Everything that stays fixed while bodies move."""
 
     evidence: Evidence
@@ -100,18 +100,18 @@ def fit_body(
     model = (body_model if body_model is not None else _free_body()).to(dtype=torch.float64)
     evidence = gather_evidence(keypoints, camera, model, config)
     hands = _hands(model, config, grip or {})
-    prior = _prior_for(evidence, config).to(model.v_template)
+    prior = body_prior(evidence, config).to(model.v_template)
     points = points_of_landmarks(model, body_landmarks(model, keypoints.layout))
     betas, stature = _first_betas(model, config)
     starts, names = make_starts(evidence, points, camera, prior, hands, config.yaw_starts, betas)
     height_px = camera.focal[1] * stature / float(starts.body.transl[:, 2].median())
-    problem = _Problem(evidence, points, prior, _terms(evidence, camera, model, prior, config, height_px))
+    problem = BodyProblem(evidence, points, prior, body_terms(evidence, camera, model, prior, config, height_px))
     coarse = problem.solve(starts, COARSE_ITERATIONS, robust=False)
     kept = torch.argsort(coarse.quadratic.cost)[:KEPT_STARTS]
     fine = problem.solve(select(coarse.state, kept), config.iterations)
     best = int(fine.quadratic.cost.argmin())
     basis = BodyEvidence(keypoints, camera, model, config)
-    return _result(problem, select(fine.state, torch.tensor([best])), basis, names[int(kept[best])])
+    return body_result(problem, select(fine.state, torch.tensor([best])), basis, names[int(kept[best])])
 
 
 def refine_body(
@@ -148,21 +148,21 @@ def refine_body(
     basis = fit.evidence
     model, config = basis.model, basis.config
     evidence = gather_evidence(basis.keypoints, basis.camera, model, config)
-    prior = _prior_for(evidence, config).to(model.v_template)
+    prior = body_prior(evidence, config).to(model.v_template)
     state = FitState.from_params(model, fit.params)
     state = replace(state, log_scale=torch.full_like(state.log_scale, fit.detector_log_scale))
     if grip is not None:
         rotations = torch.cat([state.body.rotations[:, :22], _hands(model, config, grip)[None]], dim=1)
         state = replace(state, body=replace(state.body, rotations=rotations))
     points = points_of_landmarks(model, body_landmarks(model, basis.keypoints.layout))
-    terms = _terms(evidence, basis.camera, model, prior, config, fit.person_height_px)
+    terms = body_terms(evidence, basis.camera, model, prior, config, fit.person_height_px)
     terms = tuple(term for term in terms if isinstance(term, Landmarks2D | JointLimits))
     points, asked = _asked(model, points, targets, links, lines)
-    problem = _Problem(evidence, points, prior, (*terms, Anchor.of(state), *asked))
+    problem = BodyProblem(evidence, points, prior, (*terms, Anchor.of(state), *asked))
     state = problem.solve(state, iterations).state
     at = BodyView.of(state, points, prior).points[0, len(evidence.names) :].cpu().numpy()
     errors = {t.name or f"target {i}": float(np.linalg.norm(at[i] - t.target_cam)) for i, t in enumerate(targets)}
-    return replace(_result(problem, state, basis, fit.start), target_errors_m=errors)
+    return replace(body_result(problem, state, basis, fit.start), target_errors_m=errors)
 
 
 def _inputs(keypoints: Keypoints | Observation, camera: Camera | None) -> tuple[Keypoints, Camera]:
@@ -190,7 +190,7 @@ def _hands(model: BodyModel, config: BodyFitConfig, grip: Mapping[str, float]) -
     return model.rotations(left_hand_pose=left, right_hand_pose=right)[0, 22:]
 
 
-def _prior_for(evidence: Evidence, config: BodyFitConfig) -> PosePrior:
+def body_prior(evidence: Evidence, config: BodyFitConfig) -> PosePrior:
     """The usual pose, with unseen legs where they belong."""
     if not {"left_leg", "right_leg"} <= set(evidence.unseen):
         return pose_prior()
@@ -226,7 +226,7 @@ def stature_of(model: BodyModel) -> tuple[float, Tensor]:
     return float(y[top] - y[bottom]), model.shapedirs[top, 1] - model.shapedirs[bottom, 1]
 
 
-def _terms(
+def body_terms(
     evidence: Evidence,
     camera: Camera,
     model: BodyModel,
@@ -305,7 +305,7 @@ def _mean_points(model: BodyModel, groups: Sequence[tuple[IntArray, FloatArray]]
     return BodyPoints(model, chosen, weights_, weights_.new_zeros(len(groups), 52))
 
 
-def _result(problem: _Problem, state: FitState, basis: BodyEvidence, start: str) -> BodyFit:
+def body_result(problem: BodyProblem, state: FitState, basis: BodyEvidence, start: str) -> BodyFit:
     """Everything worth knowing about a batch of one."""
     model, camera = basis.model, basis.camera
     view = BodyView.of(state, problem.points, problem.prior)
@@ -334,7 +334,7 @@ def _result(problem: _Problem, state: FitState, basis: BodyEvidence, start: str)
     )
 
 
-def _flags(problem: _Problem, basis: BodyEvidence, relative_error: float) -> tuple[str, ...]:
+def _flags(problem: BodyProblem, basis: BodyEvidence, relative_error: float) -> tuple[str, ...]:
     flags = []
     unseen = set(problem.evidence.unseen)
     if {"left_leg", "right_leg"} <= unseen:

@@ -72,6 +72,10 @@ class Outline:
     along: Tensor
     """(N, 2) direction of the edge that each lies on, as long as the spacing of the samples, cells of the region."""
 
+    def trust(self, unsure: Tensor) -> Tensor:
+        """(N,) 0 for samples on vertices that are marked in ``unsure`` (V,), 1 for the others."""
+        return (~unsure[self.points.idx].any(1)).to(self.along)
+
 
 def outline_points(model: BodyModel, verts: Tensor, region: Region) -> Outline:
     """Samples on the outline of a posed body (V, 3)."""
@@ -100,6 +104,8 @@ class BodyOnMask:
     sigma: float
     """Noise of the mask contour against the naked body, cells."""
     weight: float
+    trust: Tensor | None = None
+    """(N,) 0 for samples that tell nothing, such as those under hair; None: all tell."""
     robust: float | None = 4.0
     name: str = "body on mask"
 
@@ -113,6 +119,7 @@ class BodyOnMask:
         gx, gy = slope[..., 0] / self.sigma, slope[..., 1] / self.sigma
         gradient = torch.stack([gx * ux, gy * vy, gx * uz + gy * vz], -1)[..., None, :]
         w = in_front(at[..., 2].detach(), front, DEPTH_SOFTNESS_M)
+        w = w if self.trust is None else w * self.trust
         w = w / (w.sum(1, keepdim=True) + FLOOR * w.shape[1]).clamp_min(1e-9)
         unit = self.sigma * self.region.px_per_cell
         return Residuals((distance / self.sigma)[..., None], gradient @ J, w, unit, "px")
@@ -134,6 +141,8 @@ class MaskOnBody:
     weight: float
     along: Tensor
     """(N, 2) of the outline samples, see :class:`Outline`."""
+    trust: Tensor | None = None
+    """(N,) as of :class:`BodyOnMask`: contour that is nearest to a sample without trust tells nothing."""
     robust: float | None = 4.0
     name: str = "mask on body"
 
@@ -151,5 +160,6 @@ class MaskOnBody:
         zero = torch.zeros_like(ux)
         gradient = torch.stack([torch.stack([ux, zero, uz], -1), torch.stack([zero, vy, vz], -1)], -2)
         own = in_front(at[..., 2].detach(), front, DEPTH_SOFTNESS_M)
+        own = own if self.trust is None else own * self.trust[index]
         w = own / (own.sum(1, keepdim=True) + FLOOR * own.shape[1])
         return Residuals(offset, slope @ gradient @ J, w, self.sigma * self.region.px_per_cell, "px")

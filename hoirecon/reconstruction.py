@@ -20,6 +20,7 @@ from hoirecon.data.objects.usable import UsableObject
 from hoirecon.errors import InputError
 from hoirecon.fitting.body_fit import fit_body, refine_body
 from hoirecon.fitting.body_links import contact_lines, contact_links, grip_of
+from hoirecon.fitting.body_outline import OutlineConfig, body_on_mask
 from hoirecon.fitting.body_types import BodyFit, BodyFitConfig
 from hoirecon.fitting.grasp import GraspConfig
 from hoirecon.fitting.hold import Held, bring_together, close_hands, object_fits, with_body
@@ -70,6 +71,8 @@ class ReconstructConfig:
 
     body: BodyFitConfig = field(default_factory=BodyFitConfig)
     """Body from landmarks."""
+    outline: OutlineConfig = field(default_factory=OutlineConfig)
+    """The same brought onto the person's mask, before anything is said of contact."""
     contact: GeometricConfig = field(default_factory=GeometricConfig)
     """Contact without weights; ignored if another estimator is given."""
     fit: FitConfig = field(default_factory=_fit_config)
@@ -174,6 +177,7 @@ def reconstruct(
         observation = observation.replace(notes=(*notes, *observation.notes, *chosen))
     with clock.stage("fitting the body"):
         fit = fit_body(observation, body_model=model, config=config.body)
+        fit = body_on_mask(fit, observation, config.outline)
     with clock.stage("estimating contact"):
         estimates = _estimate(estimator, observation, fit, things)
         fit = _hold(fit, estimates, things, model)
