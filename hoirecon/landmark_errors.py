@@ -49,8 +49,13 @@ class LandmarkErrors:
     """Views that were looked at; of the others nobody was found in."""
 
 
-def measure(scenes: int, seed: int = SEED) -> LandmarkErrors:
+def measure(scenes: int, seed: int = SEED, looks: int | None = None) -> LandmarkErrors:
     """Look at so many scenes with BlazePose.
+
+    Args:
+        scenes: how many.
+        seed: of the scenes.
+        looks: at each person (``BlazePoseConfig.looks``); None takes the usual number.
 
     Raises:
         MissingExtraError: BlazePose's runtime or open3d is not installed.
@@ -59,7 +64,8 @@ def measure(scenes: int, seed: int = SEED) -> LandmarkErrors:
     from hoirecon.contact.training.closedworld_data import View, draw_scene, landmarks_seen
     from hoirecon.perception.blazepose import BlazePose
 
-    detector, rng = BlazePose(threads=1), np.random.default_rng(seed)
+    detector = BlazePose(threads=1) if looks is None else BlazePose(threads=1, looks=looks)
+    rng = np.random.default_rng(seed)
     rows = []
     for _ in range(scenes):
         scene = draw_scene("train", rng)
@@ -139,8 +145,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenes", type=int, default=300)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--looks", type=int, help="at each person; 1 is BlazePose as published")
     options = parser.parse_args()
-    found = measure(options.scenes)
+    found = measure(options.scenes, looks=options.looks)
     print(summary(found))
     save(found, options.out)
 

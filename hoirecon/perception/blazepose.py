@@ -2,20 +2,21 @@
 
 Bazarevsky et al., "BlazePose: On-device Real-time Body Pose tracking", 2020. A detector gives the hip centre and an
 alignment point of every person; the square region they span is turned upright and given to the landmark network,
-whose two last points place a better region for a second pass.
+whose two last points place a better region for a second pass. The network then looks at that region in a few more
+ways, also mirrored, and the mean of what it says counts: its errors are partly those of one look.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hoirecon.arrays import ByteArray, FloatArray, as_image
-from hoirecon.errors import require
+from hoirecon.errors import InputError, require
 from hoirecon.observation import Box, Keypoints
 from hoirecon.perception import models
 from hoirecon.perception.blazepose_decode import (
@@ -44,8 +45,20 @@ LANDMARKS = (
 )  # fmt: skip
 """Names of the 33 landmarks of layout ``blazepose33``, in order; left is the person's left."""
 
+
+def _other(name: str) -> str:
+    """The landmark's name on the other side."""
+    return name.replace("left", "?").replace("right", "left").replace("?", "right")
+
+
 _HIPS = (LANDMARKS.index("left_hip"), LANDMARKS.index("right_hip"))
 _CENTRE, _TOP = 33, 34  # two extra points that place the region of the next pass
+_SWAPPED = [LANDMARKS.index(_other(name)) for name in LANDMARKS]
+_LOOKS = ((1.0, 0.0, False), (1.0, 0.0, True), (0.9, 0.0, False), (1.12, 0.0, True), (1.0, 0.15, False),
+          (1.0, -0.15, True))  # fmt: skip
+"""Side of the region, its turn in radians, and whether it is mirrored, look by look."""
+_IN_BOX = (0.0, 0.5 * np.pi, -0.5 * np.pi)
+"""Turns of the region when only a box is known: upright, then lying on either side."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +73,8 @@ class BlazePoseConfig:
     """At most so many persons are returned."""
     same_person: float = 0.25
     """Two hits whose landmarks differ on average by less than this part of the region's side are one person."""
+    looks: int = len(_LOOKS)
+    """How many looks at a person, one to six, the landmarks are the mean of; 1 is BlazePose as published."""
     threads: int = 2
     """Threads of LiteRT; the result does not depend on it on the machines tried."""
 
@@ -88,12 +103,15 @@ class BlazePose:
 
     Raises:
         MissingExtraError: ``ai-edge-litert`` is not installed.
+        InputError: a number of looks that there is not.
         MissingModelError: the model files are not there; the message names the command that fetches them.
     """
 
     def __init__(self, config: BlazePoseConfig | None = None, **changes: Any) -> None:
         base = config or BlazePoseConfig()
         self.config = BlazePoseConfig(**{**vars(base), **changes})
+        if not 1 <= self.config.looks <= len(_LOOKS):
+            raise InputError(f"looks of BlazePose is a number from 1 to {len(_LOOKS)}, got {self.config.looks}")
         self._detector = _load(models.POSE_DETECTION, self.config.threads)
         self._landmarker = _load(models.POSE_LANDMARK, self.config.threads)
         self._anchors = make_anchors()
@@ -109,6 +127,21 @@ class BlazePose:
         persons = [_to_detection(seen, score, image.shape[:2]) for score, seen in found[: self.config.max_persons]]
         return sorted_by_score(persons)
 
+    def detect_told(self, image: ByteArray, box: Box) -> PersonDetection | None:
+        """The person in a box, where the detector finds nobody but somebody says that there is one.
+
+        Args:
+            image: (H, W, 3) RGB.
+            box: x, y, width, height in pixels, round the person.
+
+        Returns:
+            None if the landmark network denies it too.
+        """
+        image, (x, y, w, h) = as_image(image), box
+        side, centre = 1.25 * max(w, h), np.array([x + w / 2, y + h / 2])
+        seen = max((self._landmarks(image, Region(centre, side, a)) for a in _IN_BOX), key=lambda s: s.presence)
+        return _to_detection(seen, 0.0, image.shape[:2]) if seen.presence >= self.config.min_presence else None
+
     def candidates(self, image: ByteArray, min_score: float | None = None) -> tuple[FloatArray, FloatArray]:
         """Hits of the detector: points (N, 4, 2) in pixels (hip centre, body top, ...) and scores (N,), best first."""
         to_image = letterbox(*image.shape[:2])
@@ -123,14 +156,21 @@ class BlazePose:
 
     def _landmarks(self, image: ByteArray, region: Region) -> _Landmarks:
         first = self._one_pass(image, region)
-        return self._one_pass(image, region_of(first.xy[_CENTRE], first.xy[_TOP]))
+        seen = self._one_pass(image, region_of(first.xy[_CENTRE], first.xy[_TOP]))
+        if seen.presence < self.config.min_presence:
+            return seen
+        more = [self._one_pass(image, _varied(seen.region, *look), look[2]) for look in _LOOKS[1 : self.config.looks]]
+        return _mean([seen, *more])
 
-    def _one_pass(self, image: ByteArray, region: Region) -> _Landmarks:
+    def _one_pass(self, image: ByteArray, region: Region, mirrored: bool = False) -> _Landmarks:
         to_image = region.to_image()
         crop = sample(image, to_image, (LANDMARK_SIZE, LANDMARK_SIZE))
+        crop = crop[:, ::-1] if mirrored else crop
         out = {o.shape: o for o in _invoke(self._landmarker, crop / 255)}
         points = out[(195,)].reshape(39, 5).astype(np.float64)
         xyz = out[(117,)].reshape(39, 3).astype(np.float64)
+        if mirrored:
+            points, xyz = _mirrored(points, LANDMARK_SIZE), _mirrored(xyz, 0.0)
         xyz[:, :2] = xyz[:, :2] @ region.axes().T  # the network sees the person upright: turn back to the camera's axes
         return _Landmarks(
             xy=apply_affine(to_image, points[:, :2]),
@@ -147,6 +187,24 @@ class BlazePose:
             if apart < self.config.same_person * max(seen.region.side, other.region.side) / 2:
                 return True
         return False
+
+
+def _varied(region: Region, scale: float, turn: float, _mirrored: bool) -> Region:
+    return replace(region, side=region.side * scale, angle=region.angle + turn)
+
+
+def _mirrored(points: FloatArray, width: float) -> FloatArray:
+    """Points (39, ...) of a mirrored crop as they lie in the crop itself, left and right by their true names."""
+    points = points.copy()
+    points[:, 0] = width - points[:, 0]
+    points[: len(LANDMARKS)] = points[_SWAPPED]
+    return points
+
+
+def _mean(looks: Sequence[_Landmarks]) -> _Landmarks:
+    """Means of points and visibilities; region, mask and presence are the first look's."""
+    xy, visibility, xyz = (np.mean([getattr(s, name) for s in looks], axis=0) for name in ("xy", "visibility", "xyz"))
+    return replace(looks[0], xy=xy, visibility=visibility, xyz=xyz)
 
 
 def _to_detection(seen: _Landmarks, score: float, size: tuple[int, int]) -> PersonDetection:

@@ -22,6 +22,7 @@ from hoirecon.perception.persons import (
     enlarged,
     find_persons,
     person_from_parts,
+    told_in,
 )
 from hoirecon.perception.protocols import (
     PERSON_DETECTORS,
@@ -171,14 +172,15 @@ def _person(
         choice = (float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1]))
     if isinstance(choice, tuple):
         persons = detect_in(image.rgb, finder, enlarged(choice, 1.3, image.width, image.height))
-        persons = persons or find_persons(image.rgb, finder)
+        persons = persons or told_in(image.rgb, finder, choice) or find_persons(image.rgb, finder)
     else:
         persons = find_persons(image.rgb, finder, [box_of_mask(r) for r in regions if r.any()])
     taken, notes = choose_person(persons, choice, regions)
     others = [p for p in persons if p is not taken]
     if keypoints is not None:
         taken = PersonDetection(taken.box, taken.score, keypoints, taken.mask)
-    return taken, others, (f"person: detector score {taken.score:.2f}", *notes)
+    score = f"detector score {taken.score:.2f}" if taken.score else "the detector saw nobody; taken at your word"
+    return taken, others, (f"person: {score}", *notes)
 
 
 def _clean_person(image: LoadedImage, person: PersonDetection) -> BoolArray:

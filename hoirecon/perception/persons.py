@@ -10,7 +10,7 @@ import numpy as np
 from hoirecon.arrays import BoolArray, ByteArray
 from hoirecon.errors import InputError
 from hoirecon.observation import Box, Keypoints, box_of_mask, check_box
-from hoirecon.perception.protocols import PersonDetection, PersonDetector
+from hoirecon.perception.protocols import PersonDetection, PersonDetector, ToldDetector
 
 PersonChoice = str | int | Box
 """``"auto"``, a number counted from the left (0 is the leftmost person), or a box round the person."""
@@ -68,6 +68,14 @@ def detect_in(image: ByteArray, detector: PersonDetector, box: Box) -> list[Pers
         return []
     found = detector.detect(np.ascontiguousarray(image[y0:y1, x0:x1]))
     return [_shifted(person, x0, y0, (height, width)) for person in found]
+
+
+def told_in(image: ByteArray, detector: PersonDetector, box: Box) -> list[PersonDetection]:
+    """Whom the detector sees in a box that somebody says to hold a person, though its own gate lets nobody through."""
+    if not isinstance(detector, ToldDetector):
+        return []
+    found = detector.detect_told(image, box)
+    return [] if found is None else [found]
 
 
 def choose_person(

@@ -149,6 +149,15 @@ class PersonDetector(Protocol):
 
 
 @runtime_checkable
+class ToldDetector(Protocol):
+    """A :class:`PersonDetector` that can also be told where a person is."""
+
+    def detect_told(self, image: ByteArray, box: Box) -> PersonDetection | None:
+        """The person in a box x, y, width, height, pixels; None if there is none to be seen."""
+        ...
+
+
+@runtime_checkable
 class Segmenter(Protocol):
     """Cuts one object out of an image."""
 

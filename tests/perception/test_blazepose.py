@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from hoirecon.arrays import ByteArray
+from hoirecon.errors import InputError
 from hoirecon.images import read_image
+from hoirecon.observation import Box
 from hoirecon.perception.blazepose import LANDMARKS, BlazePose
+from hoirecon.perception.observe import observe
 from hoirecon.perception.persons import find_persons
-from hoirecon.perception.protocols import PersonDetector
+from hoirecon.perception.protocols import PersonDetection, PersonDetector
 
 TABLET, BARBELL = "tablet_two_hands.jpg", "barbell_lunge.jpg"
 
@@ -142,3 +145,60 @@ def test_a_small_person_is_found_near_the_object(blazepose: BlazePose, photos: P
     assert person.box[0] > 1200
     assert person.box[1] > 700
     assert person.mask.shape == (1500, 2000)
+
+
+def test_mean_of_looks_moves_less_with_the_picture(photos: Path) -> None:
+    """A picture shifted by some pixels shows the same person: the mean of six looks depends less on where it began."""
+    image = read_image(photos / BARBELL).rgb
+    spread = {}
+    for looks in (1, 6):
+        detector = BlazePose(threads=1, looks=looks)
+        found = [detector.detect(np.ascontiguousarray(image[k:, k:]))[0].keypoints.xy + k for k in (0, 5, 11, 17)]
+        spread[looks] = float(np.std(found, axis=0).mean())
+    assert spread[6] < 0.8 * spread[1]
+
+
+def test_mirrored_looks_name_sides_as_the_plain_one_does(blazepose: BlazePose, photos: Path) -> None:
+    image = read_image(photos / TABLET).rgb
+    one, six = BlazePose(threads=1, looks=1).detect(image)[0], blazepose.detect(image)[0]
+    apart = np.linalg.norm(one.keypoints.xy - six.keypoints.xy, axis=1)
+    assert np.median(apart) < 0.02 * one.box[3]
+    assert one.keypoints.xyz is not None
+    assert six.keypoints.xyz is not None
+    assert np.median(np.linalg.norm(one.keypoints.xyz - six.keypoints.xyz, axis=1)) < 0.05
+
+
+@pytest.mark.parametrize("looks", [0, 7])
+def test_a_number_of_looks_that_there_is_not(looks: int) -> None:
+    with pytest.raises(InputError, match="looks"):
+        BlazePose(looks=looks)
+
+
+def test_who_is_told_where_a_person_is_asks_the_landmarks_alone(blazepose: BlazePose, photos: Path) -> None:
+    """The detector's gate does not matter then, but a wall is no person, whatever is told."""
+    image = read_image(photos / BARBELL).rgb
+    (person, *_) = blazepose.detect(image)
+    told = blazepose.detect_told(image, person.box)
+    assert told is not None
+    assert told.score == 0.0
+    assert np.median(np.linalg.norm(told.keypoints.xy - person.keypoints.xy, axis=1)) < 0.03 * person.box[3]
+    assert blazepose.detect_told(np.full((300, 300, 3), 128, np.uint8), (50, 50, 100, 200)) is None
+
+
+def test_an_observation_takes_the_user_at_their_word(blazepose: BlazePose, photos: Path) -> None:
+    image = read_image(photos / BARBELL).rgb
+    (person, *_) = blazepose.detect(image)
+
+    class Blind:
+        """A detector whose gate lets nobody through."""
+
+        def detect(self, image: ByteArray) -> list[PersonDetection]:
+            return []
+
+        def detect_told(self, image: ByteArray, box: Box) -> PersonDetection | None:
+            return blazepose.detect_told(image, box)
+
+    seen = observe(image, [], person=person.box, detector=Blind())
+    assert any("taken at your word" in note for note in seen.notes)
+    with pytest.raises(InputError, match="no person"):
+        observe(image, [], detector=Blind())
