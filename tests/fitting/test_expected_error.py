@@ -13,6 +13,7 @@ from hoirecon.arrays import FloatArray
 from hoirecon.errors import InputError
 from hoirecon.fitting import FitConfig, JointConfig, fit
 from hoirecon.fitting.expected_error import (
+    OWN_SPREAD,
     ExpectedError,
     Opinion,
     Surface,
@@ -117,6 +118,14 @@ def test_the_chance_of_being_far_is_that_of_a_normal_motion_beside_the_distance(
         assert chances_far(np.array([d]), spread, LIMIT)[0] == pytest.approx(share, abs=4e-3)
     assert chances_far(np.array([0.05, 0.3]), 0.0, LIMIT).tolist() == [1.0, 1.0]
     assert chances_far(np.array([0.0499]), 0.0, LIMIT)[0] < 1e-9
+
+
+def test_the_spread_counts_in_the_expected_distance_and_odds_are_not_chances() -> None:
+    found = expected_error([0.0, 0.0], [0.0, 0.4], 0.3 / OWN_SPREAD, HEAT, LIMIT)
+    assert found.error_m == pytest.approx((0.3 + 0.5) / 2)
+    assert is_ambiguous(0.6, 1.0)
+    assert not is_ambiguous(0.4, 0.7)  # odds of 0.67
+    assert is_ambiguous(1.0, 1e9)
 
 
 @pytest.mark.parametrize("which", ["distance", "spread", "energy", "limit"])
