@@ -3,8 +3,10 @@
 A search ends with some thirty poses, each a minimum of the same objective. Softened, their energies say how likely each
 of them is the true one, and their distances from the chosen pose how far off that one then is. A few polished
 runners-up tell less: many poses a little worse than the best are as good a reason to doubt it as one that is equal. On
-tuning scenes this one number tells failures from successes better than the runners-up's odds did, and neither contact
-residuals, sizes, overlaps nor poses mirrored in depth added to it (docs/closedworld.md).
+tuning scenes at L2 this one number tells failures from successes better than the runners-up's odds did, and neither
+contact residuals, sizes, overlaps nor poses mirrored in depth added to it (docs/closedworld.md).
+
+The hypotheses of a joint fit are asked likewise. A frame of a video is judged by its own search, not by its neighbours.
 
 Distances are between the surfaces as they lie in space: poses of a symmetric thing that look the same are no doubt.
 """
