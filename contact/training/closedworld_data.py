@@ -19,8 +19,7 @@ import numpy as np
 
 from hoirecon.arrays import BoolArray, FloatArray, IntArray
 from hoirecon.contact.training.quick_scenes import QuickObject, QuickScene, moved_apart, quick_scene
-from hoirecon.contact.training.scene_plans import bears_body, categories, held_things
-from hoirecon.contact.training.scene_variety import Variety
+from hoirecon.contact.training.scene_plans import categories, held_things
 from hoirecon.data.closedworld.posing import body_model
 from hoirecon.data.objects.library import list_objects
 from hoirecon.errors import InputError
@@ -30,8 +29,6 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 VERSION = 1
 """Goes up when the same seed would give other samples."""
-VARIED_VERSION = 1
-"""The same for varied training samples alone."""
 LAYOUT = 2
 """Goes up when samples are kept in other fields."""
 MOST_VERTS = 2048
@@ -69,8 +66,7 @@ class Samples:
     touched: np.ndarray
     """(N, V / 8) packed bits: body vertices within 2.5 cm of the object."""
     touching: np.ndarray
-    """(N, MOST_VERTS / 8) packed bits: the object's vertices within 2.5 cm of the body, in its mesh's order; none
-    where another mesh stands in for it."""
+    """(N, MOST_VERTS / 8) packed bits: the object's vertices within 2.5 cm of the body, in its mesh's order."""
     landmark_distance: np.ndarray
     """(N, 33) from landmark to object, metres."""
     part_distance: np.ndarray
@@ -161,15 +157,9 @@ def _by_category(split: Split) -> dict[str, tuple[str, ...]]:
 
 
 @cache
-def _held(split: Split) -> tuple[str, ...]:
+def _held(split: Split) -> tuple[tuple[str, str], ...]:
     own = {thing for _, thing in _things(split)}
-    return tuple(thing for _, thing in held_things() if thing in own)
-
-
-@cache
-def _shapes() -> tuple[str, ...]:
-    """Meshes that may stand in for others in training: its own."""
-    return tuple(thing for _, thing in _things("train"))
+    return tuple((name, thing) for name, thing in held_things() if thing in own)
 
 
 def cell_of(interaction: str, category: str, azimuth: float) -> int:
@@ -180,7 +170,7 @@ def cell_of(interaction: str, category: str, azimuth: float) -> int:
 
 
 # -------------------------------------------------------------------------------------------------------------- drawing
-def draw_samples(split: Split, seed: int, scenes: int, apart: bool = False, variety: Variety | None = None) -> Samples:
+def draw_samples(split: Split, seed: int, scenes: int, apart: bool = False) -> Samples:
     """Samples of so many scenes of a split; the same for the same seed.
 
     Test and validation scenes are of objects that are not trained on, seen once each from a direction in which their
@@ -191,17 +181,13 @@ def draw_samples(split: Split, seed: int, scenes: int, apart: bool = False, vari
         seed: of everything that is drawn.
         scenes: how many.
         apart: nothing touches: the same poses, each with its thing moved away.
-        variety: how far training scenes leave the library's meshes; None leaves their sizes a little only, as those
-            of validation and test.
 
     Raises:
-        InputError: an unknown split, fewer than one scene, or variety in what is tested on.
+        InputError: an unknown split, or fewer than one scene.
     """
     if split not in SPLITS or scenes < 1:
         raise InputError(f"samples are of one of {', '.join(SPLITS)} and of at least one scene, got {split}, {scenes}")
-    if variety is not None and split != "train":
-        raise InputError(f"only training is varied, what it is tested on stays as it is: got variety for {split}")
-    rows = [seen.row for seen in draw_seen(split, seed, scenes, apart, variety)]
+    rows = [seen.row for seen in draw_seen(split, seed, scenes, apart)]
     return Samples(*(np.stack([row[f.name] for row in rows]) for f in fields(Samples)))
 
 
@@ -217,36 +203,25 @@ class Seen:
     """The sample's fields."""
 
 
-def draw_seen(
-    split: Split, seed: int, scenes: int, apart: bool = False, variety: Variety | None = None
-) -> Iterator[Seen]:
+def draw_seen(split: Split, seed: int, scenes: int, apart: bool = False) -> Iterator[Seen]:
     """The samples of :func:`draw_samples` one by one, with their scenes."""
-    more = [*([1] if apart else []), *([2, VARIED_VERSION] if variety is not None else [])]
-    rng = np.random.default_rng([VERSION, SPLITS.index(split), seed, *more])
+    rng = np.random.default_rng([VERSION, SPLITS.index(split), seed, *([1] if apart else [])])
     for _ in range(scenes):
-        scene = draw_scene(split, rng, variety)
+        scene = draw_scene(split, rng)
         found = moved_apart(scene, rng) if apart else scene
         if found is not None:
             yield from _seen(found, split, rng)
 
 
-def draw_scene(split: Split, rng: np.random.Generator, variety: Variety | None = None) -> QuickScene:
-    """One scene of a split; as its objects are in the library, every category as likely, if no variety is wanted."""
+def draw_scene(split: Split, rng: np.random.Generator) -> QuickScene:
+    """One scene of a split, every category as likely."""
     kinds = _by_category(split)
     names = tuple(kinds)
     while True:
-        which = rng.integers(len(names)) if variety is None else rng.choice(len(names), p=_odds(split, variety.bearing))
-        things = kinds[names[which]]
-        scene = quick_scene(things[rng.integers(len(things))], rng, _held(split), variety, _shapes())
+        things = kinds[category := names[rng.integers(len(names))]]
+        scene = quick_scene(category, things[rng.integers(len(things))], rng, _held(split))
         if scene is not None:
             return scene
-
-
-@cache
-def _odds(split: Split, bearing: float) -> FloatArray:
-    """(C,) how likely each category of a split is drawn; sums to 1."""
-    weight = np.where([bears_body(name) for name in _by_category(split)], bearing, 1.0)
-    return np.asarray(weight / weight.sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -353,9 +328,9 @@ def _row(
         "hidden": behind | outside,
         "masks": np.packbits(masks, axis=2),
         "touched": np.packbits(thing.touched),
-        "touching": np.packbits(_room_for(thing.touching if thing.own else thing.touching[:0])),
+        "touching": np.packbits(np.pad(thing.touching, (0, MOST_VERTS - len(thing.touching)))),
         "landmark_distance": thing.landmark_distance.astype(np.float32),
-        "part_distance": _part_distance(thing.distance).astype(np.float32),
+        "part_distance": np.array([thing.distance[ids].min() for ids in _part_verts()], dtype=np.float32),
         "category": np.int64(category_names().index(category)),
         "instance": np.int64(object_ids().index(thing.object_id)),
         "cell": np.int64(cell_of(thing.interaction, category, view.azimuth)),
@@ -364,22 +339,11 @@ def _row(
     }
 
 
-def _room_for(touching: BoolArray) -> BoolArray:
-    return np.pad(touching, (0, MOST_VERTS - len(touching)))
-
-
 @cache
-def _part_verts() -> tuple[IntArray, IntArray]:
-    """Vertices of all parts of the body, part after part, and where each part begins."""
+def _part_verts() -> tuple[IntArray, ...]:
+    """Vertices of each part of the body."""
     parts = body_model().parts
-    each = [parts.verts_of(name) for name in parts.names]
-    return np.concatenate(each), np.cumsum([0, *(len(ids) for ids in each[:-1])])
-
-
-def _part_distance(distance: FloatArray) -> FloatArray:
-    """(P,) of each part's nearest vertex."""
-    ids, starts = _part_verts()
-    return np.asarray(np.minimum.reduceat(distance[ids], starts))
+    return tuple(parts.verts_of(name) for name in parts.names)
 
 
 @cache
@@ -408,10 +372,9 @@ def _window(body: FloatArray, thing: FloatArray, rng: np.random.Generator) -> tu
     if rng.random() < CUT:
         top, bottom = body[:, 1].min(), body[:, 1].max()
         floor = max(top + rng.uniform(0.35, 0.9) * (bottom - top), np.quantile(thing[:, 1], 0.6))
-    x, y = np.concatenate([body[:, :2], thing[:, :2]]).T.copy()  # each lies together: four times as fast
-    kept = y <= floor
-    x, y = x[kept], y[kept]
-    low, high = np.array([x.min(), y.min()]), np.array([x.max(), y.max()])
+    points = np.concatenate([body, thing])[:, :2]
+    points = points[points[:, 1] <= floor]
+    low, high = points.min(0), points.max(0)
     side = ROOM * rng.uniform(0.97, 1.1) * (high - low).max()
     centre = (low + high) / 2 + 0.02 * side * rng.standard_normal(2)
     return centre - side / 2, centre + side / 2, float(floor)

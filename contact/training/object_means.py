@@ -31,9 +31,8 @@ class VoxelMean:
         self.grid = grid
         shape = len(category_names()), grid**3
         touched, seen = np.zeros(shape), np.zeros(shape)
-        told = train.touching.any(1)  # nothing touches, or another mesh stands in: that says nothing of this one
-        for instance in np.unique(train.instance[told]):
-            rows = np.flatnonzero(told & (train.instance == instance))
+        for instance in np.unique(train.instance):
+            rows = np.flatnonzero(train.instance == instance)
             places = voxels(object_ids()[instance], grid)
             rate = train.object_contact(rows)[:, : len(places)].sum(0)
             category = train.category[rows[0]]

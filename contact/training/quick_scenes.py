@@ -16,14 +16,14 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from hoirecon.arrays import BoolArray, FloatArray
-from hoirecon.contact.training.scene_variety import Plan, Variety, draw_plan
+from hoirecon.contact.training.scene_plans import draw_recipe
 from hoirecon.data.body import body_landmarks
 from hoirecon.data.body.skeleton import joint_index
 from hoirecon.data.closedworld.building import anchor_point, arms_clear
 from hoirecon.data.closedworld.posing import FINGERS, Figure, Reach, body_model, palm_of
 from hoirecon.data.closedworld.rays import Solid
 from hoirecon.data.closedworld.recipes import Recipe, Spot
-from hoirecon.data.objects import LibraryObject
+from hoirecon.data.objects import LibraryObject, load_object
 from hoirecon.mesh import Mesh
 
 BAND_M = 0.025
@@ -70,8 +70,6 @@ class QuickObject:
     landmark_distance: FloatArray
     """(33,) of the body's landmarks (BlazePose's) to its surface, metres."""
     interaction: str
-    own: bool = True
-    """Whether its mesh is that of ``object_id``, but for its size; else another one stands in for it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,35 +84,33 @@ class QuickScene:
     objects: tuple[QuickObject, ...]
 
 
-def quick_scene(
-    object_id: str, rng: np.random.Generator, others: Sequence[str] = (), variety: Variety | None = None,
-    shapes: Sequence[str] = (),
-) -> QuickScene | None:  # fmt: skip
+def quick_scene(category: str, object_id: str, rng: np.random.Generator, others: Sequence[tuple[str, str]] = ()) -> (
+    QuickScene | None
+):  # fmt: skip
     """Try once to make a scene.
 
     Args:
+        category: of the object.
         object_id: library id.
         rng: all that is random.
-        others: library ids of what a free hand may hold.
-        variety: how far things may differ from the library's; None leaves them nearly alike.
-        shapes: library ids of meshes that may stand in for others.
+        others: (category, id) of what a free hand may hold.
 
     Returns:
         None if nothing came of it: an unreachable grip, things within one another, no contact.
     """
-    plan = draw_plan(object_id, rng, variety, shapes)
-    if plan is None:
+    recipe = draw_recipe(category, object_id, rng)
+    if recipe is None:
         return None
-    recipe = plan.recipe.mirrored() if rng.random() < 0.5 else plan.recipe
+    recipe = recipe.mirrored() if rng.random() < 0.5 else recipe
     figure = _figure(recipe, rng)
-    placed = _place(plan, recipe, figure, rng)
+    placed = _place(recipe, figure, rng)
     wants = {**{side: _goal(placed, side) for side in recipe.hands}}
     if any(reach(figure, side, goal) > MISS_M for side, goal in wants.items()):
         return None
     for side, (point, facing) in recipe.rest.items():
         reach(figure, side, Reach(np.array(point, dtype=float), np.array(facing, dtype=float)))
     things = [placed]
-    second = _second(recipe, figure, others, rng, variety, shapes)
+    second = _second(recipe, figure, others, rng)
     things += [second] if second is not None else []
     for thing in things:
         for side in thing.recipe.hands:
@@ -124,7 +120,6 @@ def quick_scene(
 
 @dataclass(frozen=True, eq=False)
 class _Placed:
-    plan: Plan
     recipe: Recipe
     thing: LibraryObject
     mesh: Mesh
@@ -158,32 +153,31 @@ def _idle(figure: Figure, side: str, g: float, rng: np.random.Generator) -> None
     figure.curl(side, dict.fromkeys(FINGERS, float(rng.uniform(0.0, 0.9))))
 
 
-def _place(plan: Plan, recipe: Recipe, figure: Figure, rng: np.random.Generator) -> _Placed:
-    thing, scale = plan.thing, np.ones(3)
-    if not plan.varied:
-        scale = np.exp(SIZE_SPREAD * rng.standard_normal() + STRETCH * rng.standard_normal(3))
+def _place(recipe: Recipe, figure: Figure, rng: np.random.Generator) -> _Placed:
+    thing = load_object(recipe.objects[0])
+    scale = np.exp(SIZE_SPREAD * rng.standard_normal() + STRETCH * rng.standard_normal(3))
     own = Mesh(thing.mesh.verts * scale, thing.mesh.faces, thing.id)
     jitter = Rotation.from_euler("xyz", rng.standard_normal(3) * recipe.tilt, degrees=True)
     R = (jitter * Rotation.from_euler("xyz", recipe.euler, degrees=True)).as_matrix()
     t = anchor_point(figure, recipe) + 0.01 * rng.standard_normal(3) * np.array(recipe.free)
     mesh = own.with_verts(own.verts @ R.T + (t - R @ _spot(own, thing, recipe.pin)))
-    return _Placed(plan, recipe, thing, mesh, own, R, Solid(mesh))
+    return _Placed(recipe, thing, mesh, own, R, Solid(mesh))
 
 
 def _second(
-    recipe: Recipe, figure: Figure, others: Sequence[str], rng: np.random.Generator, variety: Variety | None,
-    shapes: Sequence[str],
-) -> _Placed | None:  # fmt: skip
+    recipe: Recipe, figure: Figure, others: Sequence[tuple[str, str]], rng: np.random.Generator
+) -> _Placed | None:
     """Something in a hand that is free; None where it is not to be, or does not come about."""
     free = [side for side in ("left", "right") if side not in recipe.hands and side not in recipe.rest]
     if not free or not others or rng.random() > SECOND:
         return None
-    plan = draw_plan(others[int(rng.integers(len(others)))], rng, variety, shapes)
-    if plan is None or plan.recipe.touch or set(plan.recipe.hands) != {"right"}:
+    category, object_id = others[int(rng.integers(len(others)))]
+    held = draw_recipe(category, object_id, rng)
+    if held is None or held.touch or set(held.hands) != {"right"}:
         return None
     side = free[rng.integers(len(free))]
-    held = plan.recipe if side == "right" else plan.recipe.mirrored()
-    placed = _place(plan, held, figure, rng)
+    held = held if side == "right" else held.mirrored()
+    placed = _place(held, figure, rng)
     before = figure.rotvecs.copy()
     if reach(figure, side, _goal(placed, side)) > MISS_M:
         figure.rotvecs[:] = before
@@ -360,9 +354,9 @@ def _judged(figure: Figure, things: Sequence[_Placed]) -> QuickScene | None:
         near = verts[distance < 0.08]
         touching = cKDTree(near).query(placed.mesh.verts, distance_upper_bound=BAND_M)[0] < BAND_M
         objects.append(
-            QuickObject(placed.plan.called, placed.mesh.verts, placed.mesh.faces, touched, touching,
+            QuickObject(placed.thing.id, placed.mesh.verts, placed.mesh.faces, touched, touching,
                         np.clip(distance, 0, 1), np.abs(placed.solid.signed_distance(landmarks)),
-                        placed.recipe.interaction, placed.plan.own)
+                        placed.recipe.interaction)
         )  # fmt: skip
     return QuickScene(figure, verts, landmarks, tuple(objects)) if arms_clear(figure) else None
 
@@ -390,6 +384,6 @@ def moved_apart(scene: QuickScene, rng: np.random.Generator, tries: int = 10) ->
         nothing = np.zeros_like(thing.touched), np.zeros_like(thing.touching)
         there = np.abs(solid.signed_distance(scene.landmarks))
         moved = QuickObject(thing.object_id, mesh.verts, mesh.faces, *nothing, np.clip(distance, 0, 1), there,
-                            thing.interaction, thing.own)  # fmt: skip
+                            thing.interaction)  # fmt: skip
         return QuickScene(scene.figure, scene.verts, scene.landmarks, (moved,))
     return None

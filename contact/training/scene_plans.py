@@ -41,16 +41,7 @@ def draw_recipe(category: str, object_id: str, rng: np.random.Generator) -> Reci
     uses = [use for use in _uses(get_category(category), thing) if use is not None]
     if not uses:
         return None
-    return drawn_use(uses[rng.integers(len(uses))], thing, rng)
-
-
-def recipe_of(category: str, thing: LibraryObject, rng: np.random.Generator) -> Recipe | None:
-    """The same for a mesh of another size than the library's: by its own size it is held, carried or leaned on."""
-    known = [recipe for recipe in _table().get(category, ()) if _fits(recipe, thing.id)]
-    if known and rng.random() < FROM_TABLE:
-        return replace(known[rng.integers(len(known))], objects=(thing.id,))
-    uses = uses_of(thing)
-    return drawn_use(uses[rng.integers(len(uses))], thing, rng) if uses else None
+    return _drawn(uses[rng.integers(len(uses))], thing, rng)
 
 
 def categories() -> tuple[str, ...]:
@@ -62,13 +53,6 @@ def held_things() -> tuple[tuple[str, str], ...]:
     """(category, library id) of everything that one hand can hold."""
     everything = ((name, entry.id) for name in categories() for entry in list_objects(name))
     return tuple((name, thing) for name, thing in everything if any(use[1] == "hold" for use in _uses_of(name, thing)))
-
-
-@cache
-def bears_body(category: str) -> bool:
-    """Whether things of a category are sat or stood on, or lie against more of the body than hands."""
-    table = any(recipe.touch for recipe in _table().get(category, ()))
-    return table or any(use[1] in ("sit", "stand") for e in list_objects(category) for use in _uses_of(category, e.id))
 
 
 @cache
@@ -102,13 +86,9 @@ Use = tuple[str, str, Mapping[str, str]]
 
 @cache
 def _uses_of(category: str, object_id: str) -> tuple[Use, ...]:
-    return uses_of(load_object(object_id))
-
-
-def uses_of(thing: LibraryObject) -> tuple[Use, ...]:
-    """How a mesh of its size can be used, of all that is done with things of its category."""
+    thing = load_object(object_id)
     found = []
-    for name, pairs in thing.category.interactions.items():
+    for name, pairs in get_category(category).interactions.items():
         use = _use(name, dict(reversed(pairs)), thing)
         if use is not None:
             found.append(use)
@@ -153,8 +133,7 @@ def _ids(thing: LibraryObject, part: str) -> np.ndarray:
 
 
 # ---------------------------------------------------------------------------------------------------------- the drawing
-def drawn_use(use: Use, thing: LibraryObject, rng: np.random.Generator) -> Recipe:
-    """A recipe for one use of a mesh."""
+def _drawn(use: Use, thing: LibraryObject, rng: np.random.Generator) -> Recipe:
     name, kind, parts = use
     return {"sit": _sit, "stand": _stand, "hold": _hold, "carry": _carry, "lean": _lean}[kind](name, parts, thing, rng)
 
