@@ -298,6 +298,8 @@ def score(scene: ClosedWorldScene, given: NoisyObservation, said: Prediction, se
         **_body_errors(scene, given, body.verts),
         **_landmark_errors(scene, given, body.verts),
         "nse_per_dof": _sureness(scene, given, said),
+        "chance_far": said.chance_far,
+        "predicted_error_cm": None if said.error_m is None else 100 * said.error_m,
     }
     rounded = {k: None if v is None else round(float(v), 4) for k, v in figures.items()}
     return rounded | {"flags": list(said.flags)} | placement(said)

@@ -53,6 +53,10 @@ class Prediction:
     covariance: FloatArray | None = None
     """(7, 7) of the pose's error, if the method states it: turn about the centre of the mesh's bounding box (radians),
     shift of that centre (metres), log scale; camera axes."""
+    chance_far: float | None = None
+    """The chance, 0 to 1, that the object's surface is more than 5 cm off, if the method states it."""
+    error_m: float | None = None
+    """How far off it expects that surface to be, metres, if it says so."""
 
 
 Method = Callable[[Problem], Prediction]
@@ -116,7 +120,8 @@ def fit_hoirecon(problem: Problem, terms: Sequence[Any] = ()) -> Prediction:
                 terms=terms)  # fmt: skip
     others = tuple(a.poses[0] for a in found.alternatives)
     covariance = found.covariance.of(next(iter(found.covariance.spread)))
-    return Prediction(found.best.poses[0], others, found.best.bodies[0], found.flags, covariance)
+    sure = found.chance_far[0], found.predicted_error_m[0]
+    return Prediction(found.best.poses[0], others, found.best.bodies[0], found.flags, covariance, *sure)
 
 
 def fit_object_alone(problem: Problem) -> Prediction:
@@ -125,7 +130,8 @@ def fit_object_alone(problem: Problem) -> Prediction:
 
     thing = ObjectToFit(problem.mesh, problem.name, problem.size_prior)
     fit = fit_objects(problem.observation, problem.body, [thing], [problem.contacts])[0]
-    return Prediction(fit.pose, tuple(a.pose for a in fit.alternatives), flags=fit.flags)
+    others = tuple(a.pose for a in fit.alternatives)
+    return Prediction(fit.pose, others, flags=fit.flags, chance_far=fit.chance_far, error_m=fit.predicted_error_m)
 
 
 def fit_oracle_start(problem: Problem) -> Prediction:

@@ -140,8 +140,9 @@ def kinds_table(method: Mapping[str, Any], key: str, says: str) -> str:
 
 def calibration_table(levels: Mapping[str, Any], main: str) -> str:
     """What the main method says of its own certainty, and what choosing among its poses lost."""
-    header = ["level", "failures flagged `ambiguous`", "successes flagged", "normalised squared error per dof",
-              "oracle gap, median", "oracle gap, share < 5 cm", "started at the truth"]  # fmt: skip
+    header = ["level", "failures flagged `ambiguous`", "successes flagged", "failures, as expected",
+              "AUC of the chance", "normalised squared error per dof", "oracle gap, median", "oracle gap, share < 5 cm",
+              "started at the truth"]  # fmt: skip
     rows = []
     for name, found in levels.items():
         figures = found["methods"].get(main, {})
@@ -150,10 +151,17 @@ def calibration_table(levels: Mapping[str, Any], main: str) -> str:
         loss = dig(gap, "median_loss")
         rows.append([name, number(dig(figures, "ambiguous", "share_of_failures_flagged")),
                      number(dig(figures, "ambiguous", "share_of_successes_flagged")),
+                     _failures(figures), number(dig(figures, "ambiguous", "chance_auc")),
                      NOT_MEASURED if nse is None else interval(figures, "nse_per_dof"),
                      "–" if loss is None else f"{100 * loss:.0f} %", number(dig(gap, "share_loss")),
                      interval(gap.get("from_truth"), "chamfer_object_cm")])  # fmt: skip
     return markdown_table(header, rows)
+
+
+def _failures(figures: Mapping[str, Any]) -> str:
+    """How many there are, and how many the stated chances add up to."""
+    there, expected = dig(figures, "ambiguous", "failures"), dig(figures, "ambiguous", "failures_expected")
+    return NOT_MEASURED if there is None or expected is None else f"{there}, {expected:.1f}"
 
 
 def caption(row: Mapping[str, Any]) -> str:

@@ -32,6 +32,8 @@ WORST: Mapping[str, Any] = {
     "landmark_seen_given_px": None,
     "landmark_seen_px": None,
     "nse_per_dof": None,
+    "chance_far": None,
+    "predicted_error_cm": None,
     "flags": ["failed"],
 }
 """What a scene counts on which a method fails; no CPU time, which would flatter it."""
@@ -125,7 +127,22 @@ def _ambiguous(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "share_of_failures_flagged": round(float(flagged[wrong].mean()), 4) if wrong.any() else None,
         "share_of_successes_flagged": round(float(flagged[~wrong].mean()), 4) if (~wrong).any() else None,
+        "failures": int(wrong.sum()),
+        **_sureness(rows),
     }
+
+
+def _sureness(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """What a stated chance of being far off is worth: how often a failure has the larger one of a failure and a success
+    (area under the curve, 0.5 is guessing), and the chances' sum, which is how many failures it expects."""
+    told = [r for r in rows if r.get("chance_far") is not None]
+    chance = np.array([r["chance_far"] for r in told], dtype=np.float64)
+    wrong = np.array([r["chamfer_object_cm"] >= CLOSE_CM for r in told], dtype=bool)
+    if not wrong.any() or wrong.all():
+        return {"chance_auc": None, "failures_expected": round(float(chance.sum()), 2) if len(told) else None}
+    above = chance[wrong][:, None] - chance[~wrong][None]
+    auc = float(((above > 0) + 0.5 * (above == 0)).mean())
+    return {"chance_auc": round(auc, 4), "failures_expected": round(float(chance.sum()), 2)}
 
 
 def _values(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:

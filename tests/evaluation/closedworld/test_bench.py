@@ -182,6 +182,20 @@ def test_damaged_results_are_refused(tmp_path: Path, damage: dict[str, object], 
         run_bench("L0", ["guesses"], [13], results=tmp_path / "rows")
 
 
+def test_the_stated_chance_of_a_failure_is_held_against_the_failures() -> None:
+    """Worked by hand: failures say .9 and .3, successes .3, .1 and nothing: 3 pairs of 4 in order, one even."""
+    told = [(6.0, 0.9), (9.0, 0.3), (1.0, 0.3), (2.0, 0.1), (3.0, None)]
+    rows = [
+        {**WORST, "scene": str(k), "seed": k, "failed": None, "category": "box", "interaction": "sit", "occluded": 0.1,
+         "chamfer_object_cm": cm, "chamfer_best_cm": cm, "chance_far": chance, "cpu_seconds": 1.0}
+        for k, (cm, chance) in enumerate(told)
+    ]  # fmt: skip
+    flag = summary(rows)["ambiguous"]
+    assert flag["chance_auc"] == pytest.approx(3.5 / 4)
+    assert flag["failures_expected"] == pytest.approx(1.6)
+    assert summary(rows[2:])["ambiguous"]["chance_auc"] is None
+
+
 def test_groups_of_scenes_have_their_own_figures() -> None:
     rows = [
         {**WORST, "scene": str(k), "seed": k, "failed": None, "category": "box", "interaction": what,
@@ -196,5 +210,7 @@ def test_groups_of_scenes_have_their_own_figures() -> None:
     assert found["without_contact"]["chamfer_object_cm"]["median"] == 30.0
     assert found["by_occlusion"][">0.30"]["chamfer_object_cm"]["median"] == 6.0
     assert found["with_contact"]["oracle_gap"]["share_loss"] == 0.5
-    assert found["with_contact"]["ambiguous"] == {"share_of_failures_flagged": 1.0, "share_of_successes_flagged": 0.0}
+    flag = found["with_contact"]["ambiguous"]
+    assert (flag["share_of_failures_flagged"], flag["share_of_successes_flagged"], flag["failures"]) == (1.0, 0.0, 1)
+    assert flag["chance_auc"] is None
     assert found["by_interaction"]["sit"]["n"] == 2
