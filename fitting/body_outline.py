@@ -8,18 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from torch import Tensor
-
 from hoirecon.data.body.jacobian import points_of_landmarks
 from hoirecon.data.body.landmarks import body_landmarks
-from hoirecon.data.body.model import BodyModel
-from hoirecon.data.body.skeleton import joint_index
 from hoirecon.errors import InputError
 from hoirecon.fitting.body_evidence import gather_evidence
 from hoirecon.fitting.body_fit import BodyProblem, body_prior, body_result, body_terms
 from hoirecon.fitting.body_state import FitState
 from hoirecon.fitting.body_types import BodyFit
-from hoirecon.fitting.joint_outline import BodyOnMask, MaskOnBody, outline_points, person_region
+from hoirecon.fitting.joint_outline import BodyOnMask, MaskOnBody, outline_points, person_region, under_hair
 from hoirecon.observation import Observation
 
 
@@ -68,7 +64,7 @@ def body_on_mask(fit: BodyFit, observation: Observation, config: OutlineConfig |
     state = replace(state, log_scale=state.log_scale + fit.detector_log_scale)
     sigma = config.sigma * fit.person_height_px / region.px_per_cell
     problem = BodyProblem(evidence, known, prior, terms)
-    hair = _under_hair(model)
+    hair = under_hair(model)
     for _ in range(config.rounds):
         outline = outline_points(model, state.body.forward(model).verts[0].detach(), region)
         both = slice(len(known), len(known) + len(outline.points)), region, sigma, config.weight
@@ -77,8 +73,3 @@ def body_on_mask(fit: BodyFit, observation: Observation, config: OutlineConfig |
         problem = BodyProblem(evidence, known + outline.points, prior, seen)
         state = problem.solve(state, config.iterations).state
     return body_result(problem, state, basis, fit.start)
-
-
-def _under_hair(model: BodyModel) -> Tensor:
-    """(V,) the head's vertices, whose outline hair and caps hide; of a body whose skeleton has a head."""
-    return model.weights.argmax(1) == joint_index("head")

@@ -71,6 +71,8 @@ class JointConfig:
     silhouette_beside_landmarks: bool = False
     """Whether the silhouette counts for a body with landmarks too: detected ones have errors in common that no number
     of them tells."""
+    silhouette_of_head: bool = True
+    """Whether the head's outline counts too; False for photographs, in which hair and caps hide it."""
     penetration_sigma: float = 0.005
     """Noise of a penetration depth, metres."""
     surface_points: int = 1500

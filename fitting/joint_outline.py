@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hoirecon.data.body.jacobian import BodyPoints
 from hoirecon.data.body.model import BodyModel
+from hoirecon.data.body.skeleton import joint_index
 from hoirecon.fitting.body_terms import BodyView
 from hoirecon.fitting.contour import MIN_PIXELS, Region, make_region
 from hoirecon.fitting.object_state import NEAR, projection_gradient
@@ -75,6 +76,11 @@ class Outline:
     def trust(self, unsure: Tensor) -> Tensor:
         """(N,) 0 for samples on vertices that are marked in ``unsure`` (V,), 1 for the others."""
         return (~unsure[self.points.idx].any(1)).to(self.along)
+
+
+def under_hair(model: BodyModel) -> Tensor:
+    """(V,) the head's vertices, whose outline hair and caps hide."""
+    return model.weights.argmax(1) == joint_index("head")
 
 
 def outline_points(model: BodyModel, verts: Tensor, region: Region) -> Outline:

@@ -23,7 +23,7 @@ from hoirecon.fitting.body_types import BodyFit, BodyFitConfig
 from hoirecon.fitting.contour import Region
 from hoirecon.fitting.finger_terms import FingerRange
 from hoirecon.fitting.joint_config import JointConfig
-from hoirecon.fitting.joint_outline import BodyOnMask, MaskOnBody, Outline, outline_points, person_region
+from hoirecon.fitting.joint_outline import BodyOnMask, MaskOnBody, Outline, outline_points, person_region, under_hair
 from hoirecon.fitting.joint_places import ENDS, PlaceAnchor
 from hoirecon.fitting.joint_terms import OnBody, PoseAnchor
 from hoirecon.fitting.joint_view import Figure, JointView, with_shape
@@ -107,23 +107,25 @@ class Person:
             return self
         return replace(self, region=person_region(observation, self.mesh, self.start.transl, objects))
 
-    def silhouette(self, weight: float) -> list[Term[BodyView]]:
-        """Outline and mask of the person, both ways."""
+    def silhouette(self, weight: float, head: bool = True) -> list[Term[BodyView]]:
+        """Outline and mask of the person, both ways; without the head's where hair hides it."""
         first, last = len(self.bare), len(self.figure.points)
         if self.region is None or self.outline is None or weight == 0 or first == last:
             return []
         own = self.given.silhouette_sigma_px
         sigma = (self.sigma_px if own is None else own) / self.region.px_per_cell
         places = slice(first, last)
-        both = places, self.region, sigma, weight
-        return [BodyOnMask(*both), MaskOnBody(*both, self.outline.along)]
+        both, trust = (places, self.region, sigma, weight), None
+        if not head:
+            trust = self.outline.trust(under_hair(self.figure.model))
+        return [BodyOnMask(*both, trust), MaskOnBody(*both, self.outline.along, trust)]
 
     def terms(self, index: int, label: str, config: JointConfig) -> list[Term[JointView]]:
         """What holds the body to its evidence: landmarks, joint ranges, silhouette, the body that came in."""
         limits = JointLimits(self.prior, np.deg2rad(self.given.config.limit_sigma_deg))
         own: list[Term[BodyView]] = [limits] if self.landmarks is None else [self.landmarks, limits]
         own += [] if self.places is None else [self.places]
-        own += self.silhouette(config.silhouette_weight)
+        own += self.silhouette(config.silhouette_weight, config.silhouette_of_head)
         degrees, name = self.given.joints_sigma_deg, "pose anchor" + label
         anchor = PoseAnchor(index, self.anchor, config.anchor, config.anchor_transl, degrees, name=name)
         hands = [FingerRange(index, self.anchor, name="finger range" + label)] if config.fingers else []

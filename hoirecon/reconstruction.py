@@ -62,7 +62,8 @@ def _fit_config() -> FitConfig:
 
 
 def _joint_config() -> JointConfig:
-    return JointConfig(carried=3, anchor=2.0, silhouette_beside_landmarks=True, silhouette_weight=20.0)
+    return JointConfig(carried=3, anchor=2.0, silhouette_beside_landmarks=True, silhouette_weight=20.0,
+                       silhouette_of_head=False)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,8 @@ from hoirecon.errors import InputError
 from hoirecon.fitting.body_evidence import NOISE, gather_evidence
 from hoirecon.fitting.body_types import BodyFitConfig
 from hoirecon.fitting.contour import Region
-from hoirecon.fitting.joint_outline import DEPTH_SOFTNESS_M, BodyOnMask, MaskOnBody, person_region
+from hoirecon.fitting.joint_outline import DEPTH_SOFTNESS_M, BodyOnMask, MaskOnBody, person_region, under_hair
+from hoirecon.fitting.object_terms import FLOOR
 from hoirecon.mesh import Mesh
 from hoirecon.observation import Keypoints, Observation
 from tests.fitting.conftest import CAMERA
@@ -107,7 +109,6 @@ def test_objects_of_a_problem_stand_before_and_behind_the_body() -> None:
     person = problem.people[0]
     region = person_region(scene.observation, person.mesh, person.start.transl)
     assert region is not None
-    from dataclasses import replace
 
     problem = replace(problem, people=(replace(person, region=region),))
     after = problem.outlined(problem.start([list(scene.poses)])).people[0]
@@ -139,3 +140,38 @@ def test_landmarks_of_a_simulation_count_evenly_and_by_their_confidence() -> Non
     assert usual.noise[usual.index("left_hip")] == NOISE["hip"]
     with pytest.raises(InputError, match="confidence_power"):
         BodyFitConfig(confidence_power=0.0)
+
+
+def test_samples_without_trust_pull_nothing_and_are_pulled_by_nothing() -> None:
+    """Two samples, the upper one under hair: the outline counts the lower one only, and so does the contour there."""
+    region, trust = region_of(False), torch.tensor([0.0, 1.0], dtype=torch.float64)
+    rows = torch.tensor([TOP + 10.0, TOP + SIDE - 10.0], dtype=torch.float64)
+    view = view_of(torch.stack([torch.full_like(rows, LEFT - 3.0), rows], 1), torch.full_like(rows, 2.0))
+    along = torch.zeros(2, 2, dtype=torch.float64)
+    both = slice(0, 2), region, 2.0, 1.0
+    out, back = BodyOnMask(*both, trust).residuals(view), MaskOnBody(*both, along, trust).residuals(view)
+    assert out.w[0].tolist() == pytest.approx([0.0, 1 / (1 + 2 * FLOOR)])
+    target = region.contour_points(350)[0]
+    corner = region.project(torch.as_tensor(CAMERA.unproject([LEFT, TOP], 1.0)))
+    upper = target[:, 1] < corner[1] + SIDE / 2 - 1
+    assert float(back.w[0, upper].abs().max()) == 0.0
+    assert float(back.w[0, ~upper].sum()) > 0.5
+
+
+def test_the_head_s_outline_is_left_out_where_hair_hides_it() -> None:
+    person = make_joint_scene().problem().people[0]
+    observation = make_joint_scene().observation
+    region = person_region(observation, person.mesh, person.start.transl)
+    person = replace(person, region=region).outlined(person.start)
+    with_head, without = (person.silhouette(1.0, head) for head in (True, False))
+    head = under_hair(person.figure.model)
+    assert 50 < int(head.sum()) < len(head) / 2
+    assert person.outline is not None
+    own = head[person.outline.points.idx].any(1)
+    assert 0 < int(own.sum()) < len(own)
+    for plain, part in zip(with_head, without, strict=True):
+        assert isinstance(plain, BodyOnMask | MaskOnBody)
+        assert isinstance(part, BodyOnMask | MaskOnBody)
+        assert plain.trust is None
+        assert part.trust is not None
+        assert torch.equal(part.trust == 0, own)
