@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from hoirecon.arrays import IntArray
+from hoirecon.arrays import BoolArray, IntArray
 from hoirecon.contact.modeling.evidence_tower import ALONG_X, FEATURES, EvidenceConfig, landmark_features, unpack
 from hoirecon.contact.training.closedworld_data import Samples, category_names
 from hoirecon.contact.training.front_end import MIRRORED, FrontEnd, spoilt
 from hoirecon.contact.training.lessons import mirror_verts
-from hoirecon.contact.training.tiny import GROUPS, group_verts
+from hoirecon.contact.training.tiny import GROUPS, group_verts, touched_groups
+from hoirecon.data.closedworld.posing import body_model
 
 NEIGHBOURS = 15
 """Samples that the lookup takes the mean of."""
@@ -18,6 +19,8 @@ ASKED_AT_ONCE = 64
 """Questions that are looked up together."""
 CHUNK = 500
 """Samples whose features are made at once."""
+FEWEST_ALIKE = 5
+"""Fewest samples that :func:`true_parts_mean` takes a mean of."""
 
 
 def category_mean(train: Samples, asked: Samples) -> np.ndarray:
@@ -32,6 +35,35 @@ def category_mean(train: Samples, asked: Samples) -> np.ndarray:
     everything = sums.sum(0) / max(len(train), 1)
     mean[counts[:, 0] == 0] = (everything + everything[mirror_verts()]) / 2
     return np.asarray(mean[asked.category], dtype=np.float32)
+
+
+def true_parts_mean(train: Samples, asked: Samples) -> np.ndarray:
+    """(n, V) an oracle: who knows which parts touch, and no more, says the mean of the training samples like that.
+
+    Of the samples of the same category in which the same parts touch, as they are and mirrored; of all categories where
+    those are fewer than :data:`FEWEST_ALIKE`.
+    """
+    told = _parts(asked.contact(slice(None)))
+    own = {key: k for k, key in enumerate(sorted(set(zip(asked.category.tolist(), told, strict=True))))}
+    others = {key: len(own) + k for k, key in enumerate(sorted(set(told)))}
+    sums = np.zeros((len(own) + len(others), body_model().num_verts), dtype=np.float32)
+    counts = np.zeros(len(sums))
+    for start in range(0, len(train), CHUNK):
+        rows = slice(start, start + CHUNK)
+        plain = train.contact(rows)
+        for contact in (plain, plain[:, mirror_verts()]):
+            for k, (category, parts) in enumerate(zip(train.category[rows].tolist(), _parts(contact), strict=True)):
+                found = [row for row in (own.get((category, parts)), others.get(parts)) if row is not None]
+                sums[found] += contact[k]
+                counts[found] += 1
+    mean = sums / np.maximum(counts, 1)[:, None]
+    places = [(own[key], others[key[1]]) for key in zip(asked.category.tolist(), told, strict=True)]
+    return np.stack([mean[a] if counts[a] >= FEWEST_ALIKE else mean[b] for a, b in places])
+
+
+def _parts(contact: BoolArray) -> list[bytes]:
+    """Which parts each row (n, V) touches with, as keys."""
+    return [row.tobytes() for row in touched_groups(contact)]
 
 
 def hands_always(asked: Samples) -> np.ndarray:

@@ -15,7 +15,13 @@ import numpy as np
 from torch import Tensor
 
 from hoirecon.arrays import BoolArray, FloatArray
-from hoirecon.contact.training.baselines import Lookup, category_mean, features_of_evidence, hands_always
+from hoirecon.contact.training.baselines import (
+    Lookup,
+    category_mean,
+    features_of_evidence,
+    hands_always,
+    true_parts_mean,
+)
 from hoirecon.contact.training.closedworld_data import Samples
 from hoirecon.contact.training.evaluation import (
     TABLE_HEAD,
@@ -172,6 +178,7 @@ def _methods(train: Samples, model: Model) -> tuple[dict[str, Method], Callable[
         "15 nearest of the category": look_up_in_category,
         "category mean": lambda asked: category_mean(train, asked.samples),
         "hands always": lambda asked: hands_always(asked.samples),
+        "oracle: mean of the true parts": lambda asked: true_parts_mean(train, asked.samples),
     }
     if model.network.vertex_head is not None:
         methods["its masks alone"] = lambda asked: say(asked).masks
