@@ -83,7 +83,7 @@ def usual_camera(width: int, height: int) -> Camera:
 
 
 def body_of(question: Question, seen: Observation, model: BodyModel) -> SceneBody:
-    """The body that the data hands out, or one fitted to the landmarks.
+    """The body that the data hands out, or one fitted to the landmarks and brought onto the mask.
 
     Raises:
         InputError: landmarks that tell too little.
@@ -93,9 +93,9 @@ def body_of(question: Question, seen: Observation, model: BodyModel) -> SceneBod
         return given
     if question.body is not None and question.body.topology == model.topology:
         return model.pose(question.body)
-    from hoirecon.fitting import fit_body
+    from hoirecon.fitting import body_on_mask, fit_body
 
-    return fit_body(seen, body_model=model).body
+    return body_on_mask(fit_body(seen, body_model=model), seen).body
 
 
 def with_depth(seen: Observation, body: SceneBody, model: BodyModel) -> Observation:
