@@ -27,6 +27,8 @@ class OutlineConfig:
     """Effective number of measurements of the outline, each way; a well seen landmark is one."""
     sigma: float = 0.008
     """Noise of the mask's contour against the body without clothes, as a fraction of the person's height in pixels."""
+    clothes: float = 3.0
+    """Factor on that noise where the body lies inside the mask, as it does under clothes; 1: nobody wears any."""
     rounds: int = 5
     """How often the outline is sampled anew; 0 leaves the body as it is."""
     iterations: int = 6
@@ -69,7 +71,8 @@ def body_on_mask(fit: BodyFit, observation: Observation, config: OutlineConfig |
         outline = outline_points(model, state.body.forward(model).verts[0].detach(), region)
         both = slice(len(known), len(known) + len(outline.points)), region, sigma, config.weight
         trust = outline.trust(hair)
-        seen = (*terms, BodyOnMask(*both, trust), MaskOnBody(*both, outline.along, trust))
+        own = BodyOnMask(*both, trust, config.clothes), MaskOnBody(*both, outline.along, trust, config.clothes)
+        seen = (*terms, *own)
         problem = BodyProblem(evidence, known + outline.points, prior, seen)
         state = problem.solve(state, config.iterations).state
     return body_result(problem, state, basis, fit.start)

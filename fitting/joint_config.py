@@ -71,6 +71,8 @@ class JointConfig:
     silhouette_beside_landmarks: bool = False
     """Whether the silhouette counts for a body with landmarks too: detected ones have errors in common that no number
     of them tells."""
+    silhouette_clothes: float = 1.0
+    """Factor on the contour's noise where the body lies inside the mask, as it does under clothes."""
     silhouette_of_head: bool = True
     """Whether the head's outline counts too; False for photographs, in which hair and caps hide it."""
     penetration_sigma: float = 0.005
@@ -83,12 +85,11 @@ class JointConfig:
     """Another hypothesis replaces the first one (the first stage's choice) only if it is better by this energy: a free
     body can bend towards a wrong pose, and its own terms then jump by some units. Chosen among 4 to 100 on tuning
     scenes at L2, where values from 8 on did alike."""
-    ambiguous_odds: float = 0.15
+    ambiguous_odds: float = 0.11
     """The result is ``ambiguous`` if the odds (chance / (1 - chance)) that an object is farther off than
     ``objects.ambiguous_distance`` are more than this: see :mod:`hoirecon.fitting.expected_error`. The poses that the
     search found (by ``objects.ambiguous_temperature``) and the joint hypotheses are asked; the larger chance counts.
-    Chosen on tuning scenes 100 to 158; ``bench closedworld --level L2 --seeds 200:250``, which nobody had seen: all 4
-    failures are caught, .20 of the successes flagged."""
+    Set so that a fifth of the successes of 115 tuning fits at L2 are flagged (docs/closedworld.md)."""
     ambiguous_temperature: float = 3.0
     """Energy gap in squared sigmas that makes a joint hypothesis e times less likely; 2 if the noise were as
     modelled."""
@@ -102,7 +103,8 @@ class JointConfig:
     """Energy gap in squared sigmas by which a hypothesis counts e times less in the spread of the covariance."""
 
     def __post_init__(self) -> None:
-        positive = ("carried", "contact_sigma", "anchor", "penetration_sigma", "surface_points", "surface_sigma")
+        positive = ("carried", "contact_sigma", "anchor", "penetration_sigma", "surface_points", "surface_sigma",
+                    "silhouette_clothes")  # fmt: skip
         bad = [name for name in positive if not getattr(self, name) > 0]
         bad += [] if min(self.anchor_transl) > 0 else ["anchor_transl"]
         if self.contact not in CONTACT_FORMS:

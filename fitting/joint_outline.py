@@ -78,6 +78,11 @@ class Outline:
         return (~unsure[self.points.idx].any(1)).to(self.along)
 
 
+def within(distance: Tensor, clothes: float) -> Tensor:
+    """Factor on the noise at signed distances from the mask, negative inside."""
+    return torch.where(distance < 0, clothes, 1.0).to(distance)
+
+
 def under_hair(model: BodyModel) -> Tensor:
     """(V,) the head's vertices, whose outline hair and caps hide."""
     return model.weights.argmax(1) == joint_index("head")
@@ -112,6 +117,8 @@ class BodyOnMask:
     weight: float
     trust: Tensor | None = None
     """(N,) 0 for samples that tell nothing, such as those under hair; None: all tell."""
+    clothes: float = 1.0
+    """Factor on the noise where the outline lies inside the mask, as that of a body under clothes does."""
     robust: float | None = 4.0
     name: str = "body on mask"
 
@@ -121,14 +128,15 @@ class BodyOnMask:
         cells = self.region.project(at, NEAR)
         _, distance, slope, front = self.region.lookup(cells.detach())
         distance = distance + (slope * (cells - cells.detach())).sum(-1)
+        sigma = self.sigma * within(distance.detach(), self.clothes)
         ux, uz, vy, vz = projection_gradient(at, self.region.camera.focal)
-        gx, gy = slope[..., 0] / self.sigma, slope[..., 1] / self.sigma
+        gx, gy = slope[..., 0] / sigma, slope[..., 1] / sigma
         gradient = torch.stack([gx * ux, gy * vy, gx * uz + gy * vz], -1)[..., None, :]
         w = in_front(at[..., 2].detach(), front, DEPTH_SOFTNESS_M)
         w = w if self.trust is None else w * self.trust
         w = w / (w.sum(1, keepdim=True) + FLOOR * w.shape[1]).clamp_min(1e-9)
         unit = self.sigma * self.region.px_per_cell
-        return Residuals((distance / self.sigma)[..., None], gradient @ J, w, unit, "px")
+        return Residuals((distance / sigma)[..., None], gradient @ J, w, unit, "px")
 
 
 @dataclass(frozen=True)
@@ -149,6 +157,8 @@ class MaskOnBody:
     """(N, 2) of the outline samples, see :class:`Outline`."""
     trust: Tensor | None = None
     """(N,) as of :class:`BodyOnMask`: contour that is nearest to a sample without trust tells nothing."""
+    clothes: float = 1.0
+    """As of :class:`BodyOnMask`, by where the nearest sample lies."""
     robust: float | None = 4.0
     name: str = "mask on body"
 
@@ -160,9 +170,10 @@ class MaskOnBody:
         index = torch.cdist(target.expand(len(cells), -1, -1), cells.detach()).argmin(2)
         at = at.gather(1, index[..., None].expand(-1, -1, 3))
         J = J.flatten(2).gather(1, index[..., None].expand(-1, -1, 3 * J.shape[3])).view(*at.shape, -1)
-        along = self.along[index] / self.sigma
-        offset, slope = slide_free((self.region.project(at, NEAR) - target) / self.sigma, along)
-        ux, uz, vy, vz = (d / self.sigma for d in projection_gradient(at, self.region.camera.focal))
+        seen = self.region.project(at, NEAR)
+        sigma = self.sigma * within(self.region.lookup(seen.detach())[1], self.clothes)[..., None]
+        offset, slope = slide_free((seen - target) / sigma, self.along[index] / sigma)
+        ux, uz, vy, vz = (d / sigma[..., 0] for d in projection_gradient(at, self.region.camera.focal))
         zero = torch.zeros_like(ux)
         gradient = torch.stack([torch.stack([ux, zero, uz], -1), torch.stack([zero, vy, vz], -1)], -2)
         own = in_front(at[..., 2].detach(), front, DEPTH_SOFTNESS_M)

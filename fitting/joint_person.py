@@ -107,7 +107,7 @@ class Person:
             return self
         return replace(self, region=person_region(observation, self.mesh, self.start.transl, objects))
 
-    def silhouette(self, weight: float, head: bool = True) -> list[Term[BodyView]]:
+    def silhouette(self, weight: float, head: bool = True, clothes: float = 1.0) -> list[Term[BodyView]]:
         """Outline and mask of the person, both ways; without the head's where hair hides it."""
         first, last = len(self.bare), len(self.figure.points)
         if self.region is None or self.outline is None or weight == 0 or first == last:
@@ -118,14 +118,14 @@ class Person:
         both, trust = (places, self.region, sigma, weight), None
         if not head:
             trust = self.outline.trust(under_hair(self.figure.model))
-        return [BodyOnMask(*both, trust), MaskOnBody(*both, self.outline.along, trust)]
+        return [BodyOnMask(*both, trust, clothes), MaskOnBody(*both, self.outline.along, trust, clothes)]
 
     def terms(self, index: int, label: str, config: JointConfig) -> list[Term[JointView]]:
         """What holds the body to its evidence: landmarks, joint ranges, silhouette, the body that came in."""
         limits = JointLimits(self.prior, np.deg2rad(self.given.config.limit_sigma_deg))
         own: list[Term[BodyView]] = [limits] if self.landmarks is None else [self.landmarks, limits]
         own += [] if self.places is None else [self.places]
-        own += self.silhouette(config.silhouette_weight, config.silhouette_of_head)
+        own += self.silhouette(config.silhouette_weight, config.silhouette_of_head, config.silhouette_clothes)
         degrees, name = self.given.joints_sigma_deg, "pose anchor" + label
         anchor = PoseAnchor(index, self.anchor, config.anchor, config.anchor_transl, degrees, name=name)
         hands = [FingerRange(index, self.anchor, name="finger range" + label)] if config.fingers else []
