@@ -488,7 +488,7 @@ class InteractVLM:
         if subject is None:
             seen = torch.zeros(look.size) if found.logits is None else probability(found.logits[0])
             return ImageContact(look.in_photograph(seen.cpu().numpy()), query.label, found.text, notes)
-        values = self._lift(query, look, subject, found)
+        values = self._lift(query, subject, found)
         parts = self.body_model.parts if query.kind == "human" else None
         masks = None
         if view_masks and found.logits is not None:
@@ -505,7 +505,7 @@ class InteractVLM:
             view_masks=masks,
         )
 
-    def _lift(self, query: Query, look: Look, subject: Subject, found: Localized) -> FloatArray:
+    def _lift(self, query: Query, subject: Subject, found: Localized) -> FloatArray:
         logits, state = found.logits, found.state
         if logits is None or state is None:
             return np.zeros(len(subject.surface.verts))
@@ -515,12 +515,11 @@ class InteractVLM:
         elif query.kind == "human":
             lifted = lift_human(logits[None], maps, form=self.config.lift)
             if self.config.lift == "soft":
-                lifted = self.network.with_vertex_head(lifted[0], state, look.tokens, look.packed)[None]
+                lifted = self.network.with_vertex_head(lifted[0], state)[None]
         else:
             lifted = lift_object_mesh(logits[None], maps)
-            assert subject.surface.faces is not None  # pixel maps are of meshes
-            mesh = [torch.as_tensor(x, device=lifted.device) for x in (subject.surface.verts, subject.surface.faces)]
-            lifted = self.network.with_object_head(lifted[0], state, word_of(query.label, self.tokenizer), *mesh)[None]
+            verts = torch.as_tensor(subject.surface.verts, device=lifted.device)
+            lifted = self.network.with_object_head(lifted[0], state, word_of(query.label, self.tokenizer), verts)[None]
         return np.asarray(lifted[0].clamp(0, 1).double().cpu().numpy())
 
     def _doubts(self, query: Query) -> tuple[str, ...]:

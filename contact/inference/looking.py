@@ -64,14 +64,6 @@ class Look:
         return self._sam_pixels.shape[1], self._sam_pixels.shape[2]
 
     @cached_property
-    def packed(self) -> Tensor | None:
-        """(packed_size,) the evidence as the tower took it, for a network with a local head; None for the others."""
-        if self.evidence is None or self.network.local_head is None:
-            return None
-        assert isinstance(self.network.config.vision, EvidenceConfig)  # other models are never given evidence
-        return self.evidence.packed(self.network.config.vision).to(self.network.vlm.projector.weight.device)
-
-    @cached_property
     def _sam_pixels(self) -> Tensor:
         return torch.as_tensor(sam_pixels(self.rgb, self.network.config.sam.img_size))
 

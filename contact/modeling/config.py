@@ -119,14 +119,8 @@ class NetworkConfig:
     vertex_head: int = 0
     """Vertices of the one body on which a contact token's state also tells contact by itself
     (:class:`~hoirecon.contact.modeling.direct_heads.VertexHead`); 0 is without, as in every released model."""
-    local_head: bool = False
-    """Whether every vertex is also asked by itself what the evidence shows where it lies
-    (:class:`~hoirecon.contact.modeling.local_head.LocalHead`), which the vertex head's logits are added to."""
     object_head: int = 0
     """Voxels along each side of an object's box in which it does the same on objects; 0 is without."""
-    object_shape: bool = False
-    """Whether the object head is told the mesh's shape round each vertex too
-    (:mod:`~hoirecon.contact.modeling.object_shape`)."""
     direct_share: float = 0.5
     """Share of the vertex head in the answer, the rest is the lifted masks'; 0 leaves the head to training."""
     object_share: float = 0.5
@@ -156,8 +150,6 @@ class NetworkConfig:
             raise InputError(
                 "vertex_head and object_head are at least 0, direct_share and object_share lie between 0 and 1"
             )
-        if self.local_head and not (self.vertex_head and self.look_back and self.sees_evidence):
-            raise InputError("local_head needs a vertex_head, look_back and an evidence tower beside it")
         if not all(0 < cut < 1 for cut in (self.human_cut, self.object_cut)):
             raise InputError("human_cut and object_cut lie between 0 and 1, ends left out")
         if self.camera_encoder not in ("none", "simple", "view_index", "vi_v1"):

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hoirecon.contact.modeling.object_shape import SHAPE_NUMBERS, shape_features
 from hoirecon.errors import InputError
 
 USUAL_LOGIT = -2.0
@@ -53,7 +52,7 @@ class ObjectHead(nn.Module):
     stand and face as those that were trained on.
     """
 
-    def __init__(self, hidden: int, words: int, grid: int, width: int = 64, shape: bool = False) -> None:
+    def __init__(self, hidden: int, words: int, grid: int, width: int = 64) -> None:
         """Nothing is usual, and the state adds nothing.
 
         Args:
@@ -61,14 +60,12 @@ class ObjectHead(nn.Module):
             words: size of the vocabulary; each word that names an object has a row of its own.
             grid: g voxels along each side of the box.
             width: hidden width of what is added.
-            shape: whether vertices are also told the mesh's shape round them
-                (:func:`~hoirecon.contact.modeling.object_shape.shape_features`), and the state scales what is added.
         """
         super().__init__()
-        self.grid, self.shape = grid, shape
+        self.grid = grid
         self.usual = nn.Parameter(torch.full((words, grid**3), USUAL_LOGIT))
-        self.asked = nn.Linear(hidden, width * (1 + shape))
-        self.place = nn.Linear(PLACE_NUMBERS + 1 + SHAPE_NUMBERS * shape, width)
+        self.asked = nn.Linear(hidden, width)
+        self.place = nn.Linear(PLACE_NUMBERS + 1, width)
         self.mix = nn.Sequential(nn.GELU(), nn.Linear(width, width), nn.GELU())
         self.out = nn.Linear(width, 1)
         nn.init.zeros_(self.out.weight)
@@ -80,19 +77,13 @@ class ObjectHead(nn.Module):
         Args:
             state: (H,) before the contact token.
             word: id of the word that names the object.
-            places: (N, PLACE_NUMBERS) of :func:`place_features`, with shape (N, PLACE_NUMBERS + SHAPE_NUMBERS) of
-                :func:`object_features`.
+            places: (N, PLACE_NUMBERS) of :func:`place_features`.
         """
         kind = self.out.weight
         places = places.to(kind)
         usual = self.usual_at(word, places[:, :3])
-        asked, told = self.asked(state.to(kind)), self.place(torch.cat([places, usual[:, None]], dim=1))
-        if not self.shape:
-            added: Tensor = self.out(self.mix(told + asked))[:, 0]
-            return usual + added
-        add, scale = asked.chunk(2)
-        known = functional.gelu(told + add) * (1 + scale)
-        added = self.out(known + self.mix(known))[:, 0]
+        told = self.place(torch.cat([places, usual[:, None]], dim=1)) + self.asked(state.to(kind))
+        added: Tensor = self.out(self.mix(told))[:, 0]
         return usual + added
 
     def usual_at(self, word: int, places: Tensor) -> Tensor:
@@ -119,11 +110,6 @@ def place_features(verts: Tensor) -> Tensor:
     place = (offset / half.clamp(min=1e-9)).clamp(-1, 1)
     waves = [f(k * torch.pi * place) for k in WAVES for f in (torch.sin, torch.cos)]
     return torch.cat([place, *waves, offset, half.expand_as(offset)], dim=1)
-
-
-def object_features(verts: Tensor, faces: Tensor) -> Tensor:
-    """(N, PLACE_NUMBERS + SHAPE_NUMBERS) place and shape of a mesh's vertices (N, 3) with faces (F, 3)."""
-    return torch.cat([place_features(verts), shape_features(verts, faces).to(verts)], dim=1)
 
 
 def blend(lifted: Tensor, direct: Tensor, share: float) -> Tensor:

@@ -14,10 +14,8 @@ from torch import Tensor, nn
 
 from hoirecon.contact.modeling.attention_splitter import AttentionSplitter
 from hoirecon.contact.modeling.config import NetworkConfig
-from hoirecon.contact.modeling.direct_heads import ObjectHead, VertexHead, blend, object_features, place_features
-from hoirecon.contact.modeling.evidence_tower import EvidenceConfig
+from hoirecon.contact.modeling.direct_heads import ObjectHead, VertexHead, blend, place_features
 from hoirecon.contact.modeling.feat_lift import build_feat_lift
-from hoirecon.contact.modeling.local_head import LocalHead
 from hoirecon.contact.modeling.look_back import LookBack
 from hoirecon.contact.modeling.mv_loc import MVLoc
 from hoirecon.contact.modeling.token_projection import TokenProjection
@@ -52,11 +50,8 @@ class InteractVLMNetwork(nn.Module):
             LookBack(hidden, config.language.num_heads, config.language.vocab_size) if config.look_back else None
         )
         self.vertex_head = VertexHead(hidden, config.vertex_head) if config.vertex_head else None
-        self.local_head = LocalHead(hidden, config.vertex_head) if config.local_head else None
         self.object_head = (
-            ObjectHead(hidden, config.language.vocab_size, config.object_head, shape=config.object_shape)
-            if config.object_head
-            else None
+            ObjectHead(hidden, config.language.vocab_size, config.object_head) if config.object_head else None
         )
 
     def restore_buffers(self, device: torch.device | str) -> None:
@@ -112,65 +107,17 @@ class InteractVLMNetwork(nn.Module):
         split = [self.attention_splitter(one[None], role) for one, role in zip(prompts, roles, strict=True)]
         return torch.cat(split)
 
-    def direct_logits(
-        self, states: Tensor, pictures: Tensor | None = None, packed: Tensor | None = None, verts: Tensor | None = None
-    ) -> Tensor:
-        """What is said of the body without any view: logits of the vertex head, and of the local head added to them.
-
-        Args:
-            states: (S, H) before contact tokens, after a look back.
-            pictures: (S, P, H) vectors of each one's picture; a local head needs them.
-            packed: (S, packed_size) the evidence that they came from; a local head needs it.
-            verts: (n,) vertices wanted; None takes all.
-
-        Returns:
-            (S, n).
-
-        Raises:
-            InputError: there is no vertex head, or a local head is given no evidence.
-        """
-        if self.vertex_head is None:
-            raise InputError("this network has no vertex head: its contact comes from masks alone")
-        logits: Tensor = self.vertex_head(states)
-        logits = logits if verts is None else logits[:, verts]
-        if self.local_head is None:
-            return logits
-        vision = self.config.vision
-        if pictures is None or packed is None or not isinstance(vision, EvidenceConfig):
-            raise InputError("this network's local head reads the evidence: give its vectors and the packed evidence")
-        beside: Tensor = self.local_head(states, pictures, packed, vision, verts)
-        return logits + beside
-
-    def with_vertex_head(
-        self, lifted: Tensor, state: Tensor, picture: Tensor | None = None, packed: Tensor | None = None
-    ) -> Tensor:
+    def with_vertex_head(self, lifted: Tensor, state: Tensor) -> Tensor:
         """Contact on the body from lifted masks (N,) and the state (H,) that they came from; ``lifted`` itself where
-        there is no such head, or it knows another body. The picture's vectors (P, H) and the packed evidence
-        (packed_size,) are for a local head."""
+        there is no such head, or it knows another body."""
         if self.vertex_head is None or not self.config.direct_share or len(lifted) != self.config.vertex_head:
             return lifted
-        own = None if picture is None else picture[None], None if packed is None else packed[None]
-        mixed = blend(lifted, self.direct_logits(state[None], *own)[0], self.config.direct_share)
+        mixed = blend(lifted, self.vertex_head(state[None])[0], self.config.direct_share)
         return odds_shifted(mixed, self.config.human_cut)
 
-    def with_object_head(
-        self, lifted: Tensor, state: Tensor, word: int, verts: Tensor, faces: Tensor | None = None
-    ) -> Tensor:
-        """The same of an object's vertices (N, 3), named by the vocabulary's word; lifted (N,). A head that is told of
-        shape needs the faces (F, 3)."""
+    def with_object_head(self, lifted: Tensor, state: Tensor, word: int, verts: Tensor) -> Tensor:
+        """The same of an object's vertices (N, 3), named by the vocabulary's word; lifted (N,)."""
         if self.object_head is None or not self.config.object_share:
             return lifted
-        mixed = blend(lifted, self.object_head(state, word, self.object_told(verts, faces)), self.config.object_share)
+        mixed = blend(lifted, self.object_head(state, word, place_features(verts)), self.config.object_share)
         return odds_shifted(mixed, self.config.object_cut)
-
-    def object_told(self, verts: Tensor, faces: Tensor | None) -> Tensor:
-        """What the object head is told of the vertices (N, 3) of a mesh with faces (F, 3).
-
-        Raises:
-            InputError: it is told of shape, and there are no faces.
-        """
-        if not self.config.object_shape:
-            return place_features(verts)
-        if faces is None:
-            raise InputError("this network's object head is told of the mesh's shape: give the faces too")
-        return object_features(verts, faces)

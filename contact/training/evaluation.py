@@ -79,7 +79,7 @@ def predict(
         prefixes = prefill_images(network.vlm, prefix_ids(tokenizer), pictures)
         asked = [question_ids(tokenizer, question("human", "parts", name)) for name in names[part]]
         answers = answer(network.vlm, prefixes, asked, contact_ids=network.config.tokens.ids, max_new_tokens=LONGEST)
-        for found, picture, packed, name in zip(answers, pictures, evidence[part], names[part], strict=True):
+        for found, picture, name in zip(answers, pictures, names[part], strict=True):
             words = set(tokenizer.decode(found.ids).replace(",", " ").split())
             said.append([group in words for group in GROUPS])
             tokens.append(len(found.contact_ids))
@@ -92,9 +92,9 @@ def predict(
                 masks = network.mv_loc.upscale(low, (side, side), (drawn, drawn))
                 lifted = alone = own = lift_human(masks, maps, form)[0]  # type: ignore[arg-type]
                 if form == "soft":
-                    lifted = network.with_vertex_head(alone, states[0], picture, packed)
+                    lifted = network.with_vertex_head(alone, states[0])
                 if network.vertex_head is not None:
-                    own = network.direct_logits(states, picture[None], packed[None])[0].sigmoid()
+                    own = network.vertex_head(states)[0].sigmoid()
             for values, kept in ((lifted, contact), (alone, masks_alone), (own, direct)):
                 kept.append(values.numpy())
     network.train(was)

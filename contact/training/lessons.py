@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hoirecon.arrays import BoolArray, FloatArray, IntArray
+from hoirecon.arrays import BoolArray, IntArray
 from hoirecon.contact.inference.asking import ANY_THING, word_of
 from hoirecon.contact.modeling.contact_tokens import Role
-from hoirecon.contact.modeling.direct_heads import object_features, place_features
+from hoirecon.contact.modeling.direct_heads import place_features
 from hoirecon.contact.modeling.evidence_tower import EvidenceConfig
 from hoirecon.contact.prompting.conversation import prefix_ids, question_ids
 from hoirecon.contact.prompting.templates import question
@@ -21,7 +21,7 @@ from hoirecon.contact.prompting.tokenizer import IMAGE_ID, ContactTokenizer
 from hoirecon.contact.training.closedworld_data import Samples, category_names, object_ids
 from hoirecon.contact.training.front_end import MIRRORED, FrontEnd, mirror, spoilt
 from hoirecon.contact.training.quick_scenes import BAND_M
-from hoirecon.contact.training.quick_step import Batch, BodyViews, Things, vertex_chances
+from hoirecon.contact.training.quick_step import Batch, BodyViews, Things
 from hoirecon.contact.training.tiny import ANSWER_THING, NO_CONTACT, TOKEN_TYPE, answer_text, touched_groups
 from hoirecon.data.body.skeleton import mirror_name
 from hoirecon.data.closedworld.posing import body_model
@@ -41,8 +41,6 @@ class LessonConfig:
     masked: int = 8
     """Questions on the body in a step whose masks are decoded; the vertex head learns from all of them, for a tenth of
     the time. A network without that head decodes all."""
-    heard: int = 500
-    """Vertices that a local head is asked for in a step, drawn anew each time."""
     things: int = 6
     """Questions on objects in a step, on as many of the same pictures; 0 teaches the body only."""
     things_from: int = 0
@@ -71,16 +69,15 @@ class Lessons:
         seed: of everything that is drawn.
         views: views of the mesh with a library id, for questions on objects; None asks none.
         heads: whether the network has a vertex head; else nobody glances and masks are decoded for every question.
-        shape: whether its object head is told of shape; then objects are asked for in glances too.
     """
 
     def __init__(
         self, samples: Samples, tokenizer: ContactTokenizer, vision: EvidenceConfig, config: LessonConfig, seed: int,
-        views: Callable[[str], BodyViews] | None = None, heads: bool = False, shape: bool = False,
+        views: Callable[[str], BodyViews] | None = None, heads: bool = False,
     ) -> None:  # fmt: skip
         self.samples = samples.take(slice(0, max(int(config.share * len(samples)), 1)))
         self.tokenizer, self.vision, self.config, self.seed, self.views = tokenizer, vision, config, seed, views
-        self.heads, self.shape = heads, shape
+        self.heads = heads
         self._order: tuple[int, IntArray] = (-1, np.zeros(0, dtype=np.int64))
 
     @cached_property
@@ -133,7 +130,6 @@ class Lessons:
             self.config.masked if self.heads else None,
             things,
             [word_of(name, self.tokenizer) for name in called],
-            _drawn_verts(self.config.heard, rng) if self.heads else None,
             self.heads and step < self.config.glances,
         )
 
@@ -149,18 +145,19 @@ class Lessons:
 
     def _things(self, step: int, rows: IntArray, rng: np.random.Generator) -> Things | None:
         """Questions on the objects of the first samples in which something touches."""
-        glance = self.heads and step < self.config.glances
-        first = 0 if self.shape else self.heads * self.config.glances
-        if self.views is None or not self.config.things or step < max(self.config.things_from, first):
+        if (
+            self.views is None
+            or not self.config.things
+            or step < max(self.config.things_from, self.heads * self.config.glances)
+        ):
             return None
         contact = self.samples.object_contact(rows)
         chosen = np.flatnonzero(contact.any(1))[: self.config.things]
         if not len(chosen):
             return None
         ids = [object_ids()[self.samples.instance[row]] for row in rows[chosen]]
-        told = object_told if self.shape else object_places
-        places = [told(name) for name in ids]
-        masked = 0 if glance else self.config.things_masked if self.heads else len(chosen)
+        places = [object_places(name) for name in ids]
+        masked = self.config.things_masked if self.heads else len(chosen)
         answer = self._answer(ANSWER_THING.format(token=self._token("object")))
         called = [self._called(row, rng) for row in rows[chosen]]
         return Things(
@@ -195,29 +192,10 @@ class Lessons:
         return answers, learned
 
 
-def _drawn_verts(count: int, rng: np.random.Generator) -> Tensor:
-    """(count,) different vertices of the body, by :func:`~hoirecon.contact.training.quick_step.vertex_chances`."""
-    chances = _chances()
-    return torch.as_tensor(rng.choice(len(chances), size=min(count, len(chances)), replace=False, p=chances))
-
-
-@cache
-def _chances() -> FloatArray:
-    chances = vertex_chances(vertex_area()).double().numpy()
-    return np.asarray(chances / chances.sum())
-
-
 @cache
 def object_places(object_id: str) -> Tensor:
     """(No, PLACE_NUMBERS) where the vertices of a library mesh lie in it."""
     return place_features(torch.as_tensor(load_object(object_id).mesh.verts, dtype=torch.float32))
-
-
-@cache
-def object_told(object_id: str) -> Tensor:
-    """(No, PLACE_NUMBERS + SHAPE_NUMBERS) the same, and the shape round them."""
-    mesh = load_object(object_id).mesh
-    return object_features(torch.as_tensor(mesh.verts, dtype=torch.float32), torch.as_tensor(mesh.faces))
 
 
 def mirror_verts() -> IntArray:

@@ -95,8 +95,8 @@ def _asked(model: Model, rows: IntArray, samples: Samples, evidence: torch.Tenso
         prompts = network.contact_prompts(states, said.contact_ids[:1], gallery.cameras(subject))
         low = network.mv_loc.localize(prompts, gallery.features(subject), "object").logits
         lifted = lift_object_mesh(network.mv_loc.upscale(low, (side, side), (drawn, drawn)), maps)[0]
-        verts, faces = torch.as_tensor(subject.surface.verts), torch.as_tensor(subject.surface.faces)
-        lifted = network.with_object_head(lifted, states[0], word, verts, faces)
+        verts = torch.as_tensor(subject.surface.verts)
+        lifted = network.with_object_head(lifted, states[0], word, verts)
         contact[i, : len(lifted)] = lifted.numpy()
     return contact
 

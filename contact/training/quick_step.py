@@ -21,20 +21,8 @@ from hoirecon.contact.modeling.sam_encoder import prepare_images
 from hoirecon.contact.modeling.vlm import VLM
 from hoirecon.contact.rendering.types import PixelMaps
 from hoirecon.contact.training.contact_losses import token_loss
-from hoirecon.contact.training.vertex_losses import (
-    EMPTY,
-    MOST_BOOST,
-    USUAL_SHARE,
-    QuickWeights,
-    direct_loss,
-    local_loss,
-    vertex_chances,
-    vertex_losses,
-    vertex_share,
-)
 from hoirecon.errors import InputError
 
-__all__ = ["EMPTY", "MOST_BOOST", "USUAL_SHARE", "QuickWeights", "vertex_chances", "vertex_losses", "vertex_share"]
 NEAR_M = 0.02
 """Added to distances before their logarithm is learned, metres."""
 
@@ -118,7 +106,7 @@ class Things:
     words: Sequence[int]
     """(K,) ids of the words that name the objects."""
     places: Sequence[Tensor]
-    """(No, PLACE_NUMBERS) each, where the vertices lie in the mesh; with shape as many numbers more."""
+    """(No, PLACE_NUMBERS) each, where the vertices lie in the mesh."""
     contact: Sequence[Tensor]
     """(No,) each, 1 where a vertex of its mesh is touched."""
     views: Sequence[BodyViews]
@@ -149,9 +137,6 @@ class Batch:
     """Questions on objects, if any are asked in this step."""
     words: Sequence[int] = ()
     """(B,) ids of the words that name the objects."""
-    verts: Tensor | None = None
-    """(n,) vertices that a local head is asked for in this step; None asks all. Chances to be among them go by
-    :func:`vertex_chances`."""
     glance: bool = False
     """Whether in this step nothing is read, said or drawn: zeros stand for the state before the contact token, so
     that the object's name alone looks back and speaks of the body: the tower learns in a fifth of the time."""
@@ -165,6 +150,26 @@ class SideTasks(nn.Module):
         super().__init__()
         self.distance = nn.Linear(tower_width, 1)
         self.parts = nn.Linear(hidden, parts)
+
+
+@dataclass(frozen=True)
+class QuickWeights:
+    """Weights of the losses."""
+
+    words: float = 0.5
+    vertices: float = 2.0
+    dice: float = 1.5
+    distance: float = 0.3
+    parts: float = 0.3
+    direct: float = 1.0
+    """Of what the heads without views say, relative to the masks."""
+    objects: float = 0.4
+    """Of losses on objects, relative to the same on the body."""
+    area_share: float = 0.5
+    """How much of a vertex's weight is by the area round it; the rest is the same for all."""
+    balance: float = 0.5
+    """How far small contacts count as much as large ones in the cross-entropy: 0 leaves every vertex alike, so that
+    the dense hands outweigh seat and feet; 1 gives the touched vertices of every sample the same weight together."""
 
 
 class _SharedBefore:
@@ -250,7 +255,7 @@ def quick_step(
         "words": weights.words * token_loss(vlm.logits(spoken), said),
         "parts": weights.parts
         * functional.binary_cross_entropy_with_logits(side.parts(contact_states[:count]), batch.part_touched),
-        **_body_losses(network, views, contact_states[:count], pictures, tokens[:count], batch, area, weights),
+        **_body_losses(network, views, contact_states[:count], tokens[:count], batch, area, weights),
     }
     if things is not None:
         found |= _thing_losses(network, things, contact_states[count:], tokens[count:], weights)
@@ -264,28 +269,21 @@ def _glance_losses(
     assert network.vertex_head is not None  # lessons have no glances without it
     states = network.looked_back(torch.zeros_like(pictures[:, 0]), pictures, batch.words)
     touched = functional.binary_cross_entropy_with_logits(side.parts(states), batch.part_touched)
-    every = torch.arange(len(states), device=states.device)
-    found = {"parts": weights.parts * touched, **_direct_losses(network, states, pictures, batch, every, area, weights)}
-    things = batch.things
-    if things is None or network.object_head is None:
-        return found
-    shown = pictures[things.rows]
-    return found | _place_losses(
-        network, things, network.looked_back(torch.zeros_like(shown[:, 0]), shown, things.words), weights
-    )
+    direct = _direct_loss(network.vertex_head(states), batch.contact, area, weights)
+    return {"parts": weights.parts * touched, "direct": direct}
 
 
 def _body_losses(
-    network: InteractVLMNetwork, views: BodyViews, states: Tensor, pictures: Tensor, tokens: Sequence[int | None],
-    batch: Batch, area: Tensor, weights: QuickWeights,
+    network: InteractVLMNetwork, views: BodyViews, states: Tensor, tokens: Sequence[int | None], batch: Batch,
+    area: Tensor, weights: QuickWeights,
 ) -> dict[str, Tensor]:  # fmt: skip
     """What those answers that hold a contact token say of the body: without views all of them, as masks the first."""
     rows = [i for i, token in enumerate(tokens) if token is not None]
     found = dict[str, Tensor]()
     if rows and network.vertex_head is not None:
-        asked = torch.tensor(rows, device=states.device)
-        direct = _direct_losses(network, states[asked], pictures[asked], batch, asked, area, weights)
-        found |= {name: weights.direct * loss for name, loss in direct.items()}
+        found["direct"] = weights.direct * _direct_loss(
+            network.vertex_head(states[rows]), batch.contact[rows], area, weights
+        )
     rows = rows[: batch.masked]
     if not rows:
         return found
@@ -298,27 +296,30 @@ def _body_losses(
     return found | {"vertices": weights.vertices * bce, "dice": weights.dice * dice}
 
 
-def _direct_losses(
-    network: InteractVLMNetwork, states: Tensor, pictures: Tensor, batch: Batch, rows: Tensor, area: Tensor,
-    weights: QuickWeights,
-) -> dict[str, Tensor]:  # fmt: skip
-    """What is said without views of some rows of the batch. With a local head beside it the vertex head alone is taught
-    too, on all vertices: the common answer is, on those that the local head is asked for."""
-    assert network.vertex_head is not None
-    contact = batch.contact[rows]
-    plain = direct_loss(network.vertex_head(states), contact, area, weights)
-    if network.local_head is None:
-        return {"direct": plain}
-    logits = network.direct_logits(states, pictures, batch.evidence[rows], batch.verts)
-    local = local_loss(logits, contact, batch.verts, area, weights)
-    return {"direct": weights.alone * plain, "local": local}
+def _direct_loss(logits: Tensor, contact: Tensor, area: Tensor, weights: QuickWeights) -> Tensor:
+    """Of logits (B, N) that came from no mask."""
+    everywhere, share = torch.ones_like(logits[:1]), vertex_share(area, weights)
+    bce, dice = vertex_losses(logits.sigmoid(), logits[:, None], everywhere, contact, share, weights.balance)
+    return weights.vertices * bce + weights.dice * dice
+
+
+def vertex_share(area: Tensor, weights: QuickWeights) -> Tensor:
+    """(N,) how much each vertex of the body counts; sums to 1."""
+    return weights.area_share * area + (1 - weights.area_share) / len(area)
 
 
 def _thing_losses(
     network: InteractVLMNetwork, things: Things, states: Tensor, tokens: Sequence[int | None], weights: QuickWeights
 ) -> dict[str, Tensor]:
     """What is said of objects: without views, and of the first also as masks on views of their own."""
-    found = _place_losses(network, things, states, weights) if network.object_head is not None else {}
+    found = dict[str, Tensor]()
+    if network.object_head is not None:
+        asked = zip(states, things.words, things.places, strict=True)
+        direct = [network.object_head(state, word, places) for state, word, places in asked]
+        losses = [
+            _object_loss(d.sigmoid(), d[None], None, c, weights) for d, c in zip(direct, things.contact, strict=True)
+        ]
+        found["places"] = weights.objects * weights.direct * torch.stack(losses).mean()
     count = len(things.views)
     if not count:
         return found
@@ -333,17 +334,6 @@ def _thing_losses(
     return found | {"objects": weights.objects * torch.stack(losses).mean()}
 
 
-def _place_losses(
-    network: InteractVLMNetwork, things: Things, states: Tensor, weights: QuickWeights
-) -> dict[str, Tensor]:
-    """What is said of objects without views."""
-    assert network.object_head is not None
-    asked = zip(states, things.words, things.places, strict=True)
-    direct = [network.object_head(state, word, places) for state, word, places in asked]
-    losses = [_object_loss(d.sigmoid(), d[None], None, c, weights) for d, c in zip(direct, things.contact, strict=True)]
-    return {"places": weights.objects * weights.direct * torch.stack(losses).mean()}
-
-
 def _object_loss(
     probability: Tensor, logits: Tensor, seen: Tensor | None, contact: Tensor, weights: QuickWeights
 ) -> Tensor:
@@ -356,6 +346,38 @@ def _object_loss(
 def _encoded(network: InteractVLMNetwork, pictures: Tensor, like: Tensor) -> Tensor:
     features: Tensor = network.mv_loc.image_encoder(prepare_images(pictures, network.config.sam.img_size, like.dtype))
     return features
+
+
+EMPTY = 3e-4
+"""Added to both sides of dice, a share of all vertices."""
+USUAL_SHARE, MOST_BOOST = 0.1, 6.0
+"""Share of all weight that touched vertices have in the middle, and how much more a small contact may count at most."""
+
+
+def vertex_losses(
+    probability: Tensor, logits: Tensor, seen: Tensor, truth: Tensor, share: Tensor | None = None, balance: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy in every view that shows a vertex, and dice of what is lifted, both means over the batch.
+
+    Args:
+        probability: (B, N) of :func:`lift_points`.
+        logits: (B, V, N) of the same.
+        seen: (V, N) 1 where a view shows the vertex.
+        truth: (B, N).
+        share: (N,) weight of each vertex in the cross-entropy, sums to 1; None is the same for all. Dice is the mean
+            of dice by these weights and of dice that counts all vertices alike, as F1 does.
+        balance: see :class:`QuickWeights`.
+    """
+    even = torch.full_like(truth[0], 1 / truth.shape[1])
+    share = even if share is None else share
+    size = (truth * share).sum(1, keepdim=True).clamp(min=1e-4)
+    boost = (USUAL_SHARE / size).pow(balance).clamp(1 / MOST_BOOST, MOST_BOOST)
+    weight = (share * (1 + truth * (boost - 1)))[:, None] * seen
+    each = functional.binary_cross_entropy_with_logits(logits, truth[:, None].expand_as(logits), reduction="none")
+    bce = (each * weight).sum() / (share * seen).sum().clamp(min=1e-6) / len(truth)
+    p, t = probability, truth * (seen.amax(0) > 0)
+    dice = torch.stack([1 - (2 * (p * t) @ w + EMPTY) / (p @ w + t @ w + EMPTY) for w in (even, share)])
+    return bce, dice.mean()
 
 
 def _spoken(

@@ -90,12 +90,8 @@ class TinySize:
     vertex_head: bool = True
     """Whether the contact token's state looks back at the evidence and also tells contact by itself
     (:mod:`~hoirecon.contact.modeling.direct_heads`)."""
-    local_head: bool = False
-    """Whether every vertex is also asked by itself what the evidence shows where it lies."""
     voxels: int = 5
     """Voxels along each side of an object's box in which it does so on objects; 0 is without."""
-    shape: bool = False
-    """Whether it is told of the mesh's shape too."""
     objects: bool = True
     """Whether contact on objects is learned too."""
 
@@ -117,9 +113,7 @@ def tiny_config(vocab_size: int, tokens: ContactTokens, size: TinySize | None = 
         view_side=s.view_side,
         look_back=s.vertex_head,
         vertex_head=body_model().num_verts if s.vertex_head else 0,
-        local_head=s.local_head and s.vertex_head,
         object_head=s.voxels if s.objects else 0,
-        object_shape=s.shape and s.objects,
         human_weight=3.0,
         object_weight=0.0,  # whether it is trusted with objects is seen after training
         object_views="4MV-Z_HM_BM",

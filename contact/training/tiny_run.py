@@ -23,7 +23,6 @@ from hoirecon.contact.modeling.evidence_tower import EvidenceConfig
 from hoirecon.contact.modeling.network import InteractVLMNetwork
 from hoirecon.contact.prompting.tokenizer import ContactTokenizer
 from hoirecon.contact.rendering.zbuffer import ZBufferRenderer
-from hoirecon.contact.training.body_places import learn_places
 from hoirecon.contact.training.closedworld_data import LAYOUT, VERSION, Samples, Split, category_names, draw_samples
 from hoirecon.contact.training.engine import Engine, EngineConfig
 from hoirecon.contact.training.lessons import LessonConfig, Lessons, vertex_area
@@ -124,13 +123,11 @@ def engine_of(run: TinyRun, model: Model, train: Samples, folder: Path) -> Engin
         side = SideTasks(vision.hidden_size, config.language.hidden_size, len(body_model().parts.names))
     if model.network.object_head is not None:
         learn_usual(model.network.object_head, model.tokenizer, train)
-    if model.network.local_head is not None:
-        learn_places(model.network.local_head)
     views, area = BodyViews.of(model.gallery, model.body), vertex_area()
     meshes = object_views(model) if run.size.objects else None
     taught = replace(run.lessons, glances=min(run.lessons.glances, run.engine.steps // 3))
     heads = model.network.vertex_head is not None
-    lessons = Lessons(train, model.tokenizer, vision, taught, run.engine.seed, meshes, heads, config.object_shape)
+    lessons = Lessons(train, model.tokenizer, vision, taught, run.engine.seed, meshes, heads)
     modules = nn.ModuleDict({"network": model.network, "side": side})
 
     def losses(step: int) -> dict[str, torch.Tensor]:
