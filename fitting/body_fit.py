@@ -45,11 +45,11 @@ from hoirecon.fitting.solver import LMConfig, LMResult, levenberg_marquardt
 from hoirecon.observation import Keypoints, Observation
 
 COARSE_ITERATIONS = 12
+KEPT_STARTS = 3
+"""After the coarse stage only so many of the cheapest starts go on."""
 SITS_DEG = 35.0
 """Flexion of the guessed hips from which unseen legs sit. Less than half-way from standing to sitting: guesses of
 several looks that contradict each other have a mean that stands (the tablet of the photographs: 79 and 39 degrees)."""
-KEPT_STARTS = 3
-"""After the coarse stage only so many of the cheapest starts go on."""
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,12 @@ def fit_body(
     model = (body_model if body_model is not None else _free_body()).to(dtype=torch.float64)
     evidence = gather_evidence(keypoints, camera, model, config)
     hands = _hands(model, config, grip or {})
-    prior = body_prior(evidence, config).to(model.v_template)
+    prior = _prior_for(evidence, config).to(model.v_template)
     points = points_of_landmarks(model, body_landmarks(model, keypoints.layout))
     betas, stature = _first_betas(model, config)
     starts, names = make_starts(evidence, points, camera, prior, hands, config.yaw_starts, betas)
     height_px = camera.focal[1] * stature / float(starts.body.transl[:, 2].median())
-    problem = BodyProblem(evidence, points, prior, body_terms(evidence, camera, model, prior, config, height_px))
+    problem = BodyProblem(evidence, points, prior, _terms(evidence, camera, model, prior, config, height_px))
     coarse = problem.solve(starts, COARSE_ITERATIONS, robust=False)
     kept = torch.argsort(coarse.quadratic.cost)[:KEPT_STARTS]
     fine = problem.solve(select(coarse.state, kept), config.iterations)
@@ -148,24 +148,31 @@ def refine_body(
     """
     if not targets and not links and not lines and grip is None:
         return fit
+    basis, (problem, state) = fit.evidence, problem_of(fit)
+    if grip is not None:
+        hands = _hands(basis.model, basis.config, grip)[None]
+        rotations = torch.cat([state.body.rotations[:, :22], hands], dim=1)
+        state = replace(state, body=replace(state.body, rotations=rotations))
+    terms = tuple(term for term in problem.terms if isinstance(term, Landmarks2D | JointLimits))
+    points, asked = _asked(basis.model, problem.points, targets, links, lines)
+    problem = replace(problem, points=points, terms=(*terms, Anchor.of(state), *asked))
+    state = problem.solve(state, iterations).state
+    at = BodyView.of(state, points, problem.prior).points[0, len(problem.evidence.names) :].cpu().numpy()
+    errors = {t.name or f"target {i}": float(np.linalg.norm(at[i] - t.target_cam)) for i, t in enumerate(targets)}
+    return replace(body_result(problem, state, basis, fit.start), target_errors_m=errors)
+
+
+def problem_of(fit: BodyFit) -> tuple[BodyProblem, FitState]:
+    """What a body was fitted to, and the body, a batch of one, to go on from."""
     basis = fit.evidence
     model, config = basis.model, basis.config
     evidence = gather_evidence(basis.keypoints, basis.camera, model, config)
-    prior = body_prior(evidence, config).to(model.v_template)
+    prior = _prior_for(evidence, config).to(model.v_template)
+    points = points_of_landmarks(model, body_landmarks(model, basis.keypoints.layout))
+    terms = _terms(evidence, basis.camera, model, prior, config, fit.person_height_px)
     state = FitState.from_params(model, fit.params)
     state = replace(state, log_scale=torch.full_like(state.log_scale, fit.detector_log_scale))
-    if grip is not None:
-        rotations = torch.cat([state.body.rotations[:, :22], _hands(model, config, grip)[None]], dim=1)
-        state = replace(state, body=replace(state.body, rotations=rotations))
-    points = points_of_landmarks(model, body_landmarks(model, basis.keypoints.layout))
-    terms = body_terms(evidence, basis.camera, model, prior, config, fit.person_height_px)
-    terms = tuple(term for term in terms if isinstance(term, Landmarks2D | JointLimits))
-    points, asked = _asked(model, points, targets, links, lines)
-    problem = BodyProblem(evidence, points, prior, (*terms, Anchor.of(state), *asked))
-    state = problem.solve(state, iterations).state
-    at = BodyView.of(state, points, prior).points[0, len(evidence.names) :].cpu().numpy()
-    errors = {t.name or f"target {i}": float(np.linalg.norm(at[i] - t.target_cam)) for i, t in enumerate(targets)}
-    return replace(body_result(problem, state, basis, fit.start), target_errors_m=errors)
+    return BodyProblem(evidence, points, prior, terms), state
 
 
 def _inputs(keypoints: Keypoints | Observation, camera: Camera | None) -> tuple[Keypoints, Camera]:
@@ -193,7 +200,7 @@ def _hands(model: BodyModel, config: BodyFitConfig, grip: Mapping[str, float]) -
     return model.rotations(left_hand_pose=left, right_hand_pose=right)[0, 22:]
 
 
-def body_prior(evidence: Evidence, config: BodyFitConfig) -> PosePrior:
+def _prior_for(evidence: Evidence, config: BodyFitConfig) -> PosePrior:
     """The usual pose, with unseen legs where they belong."""
     if not {"left_leg", "right_leg"} <= set(evidence.unseen):
         return pose_prior()
@@ -229,7 +236,7 @@ def stature_of(model: BodyModel) -> tuple[float, Tensor]:
     return float(y[top] - y[bottom]), model.shapedirs[top, 1] - model.shapedirs[bottom, 1]
 
 
-def body_terms(
+def _terms(
     evidence: Evidence,
     camera: Camera,
     model: BodyModel,

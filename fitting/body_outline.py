@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from hoirecon.data.body.jacobian import points_of_landmarks
-from hoirecon.data.body.landmarks import body_landmarks
 from hoirecon.errors import InputError
-from hoirecon.fitting.body_evidence import gather_evidence
-from hoirecon.fitting.body_fit import BodyProblem, body_prior, body_result, body_terms
-from hoirecon.fitting.body_state import FitState
+from hoirecon.fitting.body_fit import body_result, problem_of
 from hoirecon.fitting.body_types import BodyFit
-from hoirecon.fitting.joint_outline import BodyOnMask, MaskOnBody, outline_points, person_region, under_hair
+from hoirecon.fitting.joint_outline import outline_points, person_region
 from hoirecon.observation import Observation
 
 
@@ -35,8 +31,10 @@ class OutlineConfig:
     """Steps of the solver between."""
 
     def __post_init__(self) -> None:
-        if not (self.weight > 0 and self.sigma > 0) or self.rounds < 0 or self.iterations < 1:
-            raise InputError(f"the outline needs a positive weight, sigma and iterations, and 0 or more rounds: {self}")
+        if not min(self.weight, self.sigma, self.clothes, self.iterations) > 0 or self.rounds < 0:
+            raise InputError(
+                f"the outline needs a positive weight, sigma, clothes and iterations, and 0 or more rounds: {self}"
+            )
 
 
 def body_on_mask(fit: BodyFit, observation: Observation, config: OutlineConfig | None = None) -> BodyFit:
@@ -53,26 +51,16 @@ def body_on_mask(fit: BodyFit, observation: Observation, config: OutlineConfig |
         The body on the mask; ``fit`` itself without a person mask.
     """
     config = config or OutlineConfig()
-    basis = fit.evidence
-    model = basis.model
+    model = fit.evidence.model
     region = person_region(observation, fit.body.mesh, model.v_template)
     if region is None or config.rounds == 0:
         return fit
-    evidence = gather_evidence(basis.keypoints, basis.camera, model, basis.config)
-    prior = body_prior(evidence, basis.config).to(model.v_template)
-    known = points_of_landmarks(model, body_landmarks(model, basis.keypoints.layout))
-    terms = body_terms(evidence, basis.camera, model, prior, basis.config, fit.person_height_px)
-    state = FitState.from_params(model, fit.params)
-    state = replace(state, log_scale=state.log_scale + fit.detector_log_scale)
+    problem, state = problem_of(fit)
     sigma = config.sigma * fit.person_height_px / region.px_per_cell
-    problem = BodyProblem(evidence, known, prior, terms)
-    hair = under_hair(model)
+    known, terms = problem.points, problem.terms
     for _ in range(config.rounds):
         outline = outline_points(model, state.body.forward(model).verts[0].detach(), region)
-        both = slice(len(known), len(known) + len(outline.points)), region, sigma, config.weight
-        trust = outline.trust(hair)
-        own = BodyOnMask(*both, trust, config.clothes), MaskOnBody(*both, outline.along, trust, config.clothes)
-        seen = (*terms, *own)
-        problem = BodyProblem(evidence, known + outline.points, prior, seen)
+        seen = outline.terms(len(known), region, sigma, config.weight, config.clothes, head=False)
+        problem = replace(problem, points=known + outline.points, terms=(*terms, *seen))
         state = problem.solve(state, config.iterations).state
-    return body_result(problem, state, basis, fit.start)
+    return body_result(problem, state, fit.evidence, fit.start)

@@ -77,6 +77,23 @@ class Outline:
         """(N,) 0 for samples on vertices that are marked in ``unsure`` (V,), 1 for the others."""
         return (~unsure[self.points.idx].any(1)).to(self.along)
 
+    def terms(
+        self, first: int, region: Region, sigma: float, weight: float, clothes: float = 1.0, head: bool = True
+    ) -> tuple[BodyOnMask, MaskOnBody]:
+        """Outline and mask of the person, both ways.
+
+        Args:
+            first: place of the outline's first sample among the body's prepared points.
+            region: round the person's mask.
+            sigma: noise of the mask's contour, cells.
+            weight: effective number of measurements, each way.
+            clothes: factor on that noise where the body lies inside the mask.
+            head: whether the head's outline counts; False where hair hides it.
+        """
+        both = slice(first, first + len(self.points)), region, sigma, weight
+        trust = None if head else self.trust(under_hair(self.points.model))
+        return BodyOnMask(*both, trust, clothes), MaskOnBody(*both, self.along, trust, clothes)
+
 
 def within(distance: Tensor, clothes: float) -> Tensor:
     """Factor on the noise at signed distances from the mask, negative inside."""

@@ -23,7 +23,7 @@ from hoirecon.fitting.body_types import BodyFit, BodyFitConfig
 from hoirecon.fitting.contour import Region
 from hoirecon.fitting.finger_terms import FingerRange
 from hoirecon.fitting.joint_config import JointConfig
-from hoirecon.fitting.joint_outline import BodyOnMask, MaskOnBody, Outline, outline_points, person_region, under_hair
+from hoirecon.fitting.joint_outline import Outline, outline_points, person_region
 from hoirecon.fitting.joint_places import ENDS, PlaceAnchor
 from hoirecon.fitting.joint_terms import OnBody, PoseAnchor
 from hoirecon.fitting.joint_view import Figure, JointView, with_shape
@@ -114,11 +114,7 @@ class Person:
             return []
         own = self.given.silhouette_sigma_px
         sigma = (self.sigma_px if own is None else own) / self.region.px_per_cell
-        places = slice(first, last)
-        both, trust = (places, self.region, sigma, weight), None
-        if not head:
-            trust = self.outline.trust(under_hair(self.figure.model))
-        return [BodyOnMask(*both, trust, clothes), MaskOnBody(*both, self.outline.along, trust, clothes)]
+        return list(self.outline.terms(first, self.region, sigma, weight, clothes, head))
 
     def terms(self, index: int, label: str, config: JointConfig) -> list[Term[JointView]]:
         """What holds the body to its evidence: landmarks, joint ranges, silhouette, the body that came in."""

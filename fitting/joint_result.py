@@ -11,10 +11,7 @@ import torch
 from torch import Tensor
 
 from hoirecon.fitting.contact_pairs import sample_surface
-from hoirecon.fitting.covariance import LEAST_MISFIT as LEAST_MISFIT
-from hoirecon.fitting.covariance import USUAL_MISFIT as USUAL_MISFIT
-from hoirecon.fitting.covariance import Covariance, hypothesis_spread, laplace, split, tangent, weakest
-from hoirecon.fitting.covariance import contour_misfit as contour_misfit
+from hoirecon.fitting.covariance import Covariance, contour_misfit, hypothesis_spread, laplace, split, tangent, weakest
 from hoirecon.fitting.evidence_checks import mesh_flags
 from hoirecon.fitting.expected_error import ExpectedError, Opinion, error_of, is_ambiguous
 from hoirecon.fitting.fit_config import FitConfig

@@ -13,14 +13,14 @@ import torch
 
 from hoirecon.arrays import FloatArray
 from hoirecon.errors import InputError
-from hoirecon.fitting.covariance import laplace
+from hoirecon.fitting.covariance import contour_misfit, laplace
 from hoirecon.fitting.fit_config import StageConfig
 from hoirecon.fitting.ground import Ground
 from hoirecon.fitting.joint_config import JointConfig
 from hoirecon.fitting.joint_fit import AnyBody, Contacts, finite_ones, fit, prepare_joint, with_names
 from hoirecon.fitting.joint_person import PersonToFit, model_of
 from hoirecon.fitting.joint_problem import JointProblem
-from hoirecon.fitting.joint_result import contour_misfit, make_result
+from hoirecon.fitting.joint_result import make_result
 from hoirecon.fitting.joint_time import EvenMotion, EvenPose
 from hoirecon.fitting.joint_view import JointView
 from hoirecon.fitting.object_types import ObjectToFit

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from hoirecon.arrays import ByteArray, FloatArray, as_image
 from hoirecon.errors import InputError, require
-from hoirecon.observation import Box, Keypoints
+from hoirecon.observation import Box, Keypoints, check_box
 from hoirecon.perception import models
 from hoirecon.perception.blazepose_decode import (
     DETECTOR_SIZE,
@@ -57,8 +57,8 @@ _SWAPPED = [LANDMARKS.index(_other(name)) for name in LANDMARKS]
 _LOOKS = ((1.0, 0.0, False), (1.0, 0.0, True), (0.9, 0.0, False), (1.12, 0.0, True), (1.0, 0.15, False),
           (1.0, -0.15, True))  # fmt: skip
 """Side of the region, its turn in radians, and whether it is mirrored, look by look."""
-_IN_BOX = (0.0, 0.5 * np.pi, -0.5 * np.pi)
-"""Turns of the region when only a box is known: upright, then lying on either side."""
+_IN_BOX, _BOX_ENLARGED = (0.0, 0.5 * np.pi, -0.5 * np.pi), 1.25
+"""Turns of the region when only a box is known, upright, then lying on either side; and its side in the box's."""
 
 
 @dataclass(frozen=True)
@@ -136,11 +136,17 @@ class BlazePose:
 
         Returns:
             None if the landmark network denies it too.
+
+        Raises:
+            InputError: a box without area, or outside the image.
         """
-        image, (x, y, w, h) = as_image(image), box
-        side, centre = 1.25 * max(w, h), np.array([x + w / 2, y + h / 2])
-        seen = max((self._landmarks(image, Region(centre, side, a)) for a in _IN_BOX), key=lambda s: s.presence)
-        return _to_detection(seen, 0.0, image.shape[:2]) if seen.presence >= self.config.min_presence else None
+        image = as_image(image)
+        x, y, w, h = check_box(box, image.shape[1], image.shape[0], "person box")
+        side, centre = _BOX_ENLARGED * max(w, h), np.array([x + w / 2, y + h / 2])
+        seen = max((self._placed(image, Region(centre, side, turn)) for turn in _IN_BOX), key=lambda s: s.presence)
+        if seen.presence < self.config.min_presence:
+            return None
+        return _to_detection(self._looked_again(image, seen), 0.0, image.shape[:2])
 
     def candidates(self, image: ByteArray, min_score: float | None = None) -> tuple[FloatArray, FloatArray]:
         """Hits of the detector: points (N, 4, 2) in pixels (hip centre, body top, ...) and scores (N,), best first."""
@@ -155,12 +161,21 @@ class BlazePose:
         return apply_affine(to_image, points * DETECTOR_SIZE), scores
 
     def _landmarks(self, image: ByteArray, region: Region) -> _Landmarks:
+        seen = self._placed(image, region)
+        return self._looked_again(image, seen) if seen.presence >= self.config.min_presence else seen
+
+    def _placed(self, image: ByteArray, region: Region) -> _Landmarks:
+        """Seen in the region that a first pass finds better."""
         first = self._one_pass(image, region)
-        seen = self._one_pass(image, region_of(first.xy[_CENTRE], first.xy[_TOP]))
-        if seen.presence < self.config.min_presence:
-            return seen
-        more = [self._one_pass(image, _varied(seen.region, *look), look[2]) for look in _LOOKS[1 : self.config.looks]]
-        return _mean([seen, *more])
+        return self._one_pass(image, region_of(first.xy[_CENTRE], first.xy[_TOP]))
+
+    def _looked_again(self, image: ByteArray, seen: _Landmarks) -> _Landmarks:
+        """The mean with the other looks at the same region."""
+        looks = [seen]
+        for scale, turn, mirrored in _LOOKS[1 : self.config.looks]:
+            region = replace(seen.region, side=scale * seen.region.side, angle=seen.region.angle + turn)
+            looks.append(self._one_pass(image, region, mirrored))
+        return _mean(looks)
 
     def _one_pass(self, image: ByteArray, region: Region, mirrored: bool = False) -> _Landmarks:
         to_image = region.to_image()
@@ -187,10 +202,6 @@ class BlazePose:
             if apart < self.config.same_person * max(seen.region.side, other.region.side) / 2:
                 return True
         return False
-
-
-def _varied(region: Region, scale: float, turn: float, _mirrored: bool) -> Region:
-    return replace(region, side=region.side * scale, angle=region.angle + turn)
 
 
 def _mirrored(points: FloatArray, width: float) -> FloatArray:

@@ -153,7 +153,11 @@ class ToldDetector(Protocol):
     """A :class:`PersonDetector` that can also be told where a person is."""
 
     def detect_told(self, image: ByteArray, box: Box) -> PersonDetection | None:
-        """The person in a box x, y, width, height, pixels; None if there is none to be seen."""
+        """The person in a box x, y, width, height, pixels; None if there is none to be seen.
+
+        Raises:
+            InputError: a box without area, or outside the image.
+        """
         ...
 
 

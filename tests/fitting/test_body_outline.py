@@ -121,7 +121,9 @@ def test_what_an_object_hides_is_not_the_outline() -> None:
     assert moved[0] < 0.5 * moved[1]
 
 
-@pytest.mark.parametrize("wrong", [{"weight": 0.0}, {"sigma": -1.0}, {"rounds": -1}, {"iterations": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"weight": 0.0}, {"sigma": -1.0}, {"rounds": -1}, {"iterations": 0}, {"clothes": 0.0}]
+)
 def test_settings_that_mean_nothing_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError, match="outline needs"):
         OutlineConfig(**wrong)

@@ -10,8 +10,17 @@ import pytest
 import torch
 
 from hoirecon.errors import InputError
-from hoirecon.fitting.covariance import Covariance, hypothesis_spread, laplace, split, tangent, weakest
-from hoirecon.fitting.joint_result import LEAST_MISFIT, USUAL_MISFIT, contour_misfit
+from hoirecon.fitting.covariance import (
+    LEAST_MISFIT,
+    USUAL_MISFIT,
+    Covariance,
+    contour_misfit,
+    hypothesis_spread,
+    laplace,
+    split,
+    tangent,
+    weakest,
+)
 from hoirecon.fitting.objective import Quadratic
 from hoirecon.fitting.so3 import exp_so3
 

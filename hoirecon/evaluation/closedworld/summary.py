@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hoirecon.evaluation.metrics import as_json, median_interval, share_below
+from hoirecon.evaluation.metrics import as_json, auc, median_interval, share_below
 
 WORST: Mapping[str, Any] = {
     "chamfer_object_cm": 100.0,
@@ -128,21 +128,21 @@ def _ambiguous(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "share_of_failures_flagged": round(float(flagged[wrong].mean()), 4) if wrong.any() else None,
         "share_of_successes_flagged": round(float(flagged[~wrong].mean()), 4) if (~wrong).any() else None,
         "failures": int(wrong.sum()),
-        **_sureness(rows),
+        **_stated_chances(rows),
     }
 
 
-def _sureness(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+def _stated_chances(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     """What a stated chance of being far off is worth: how often a failure has the larger one of a failure and a success
     (area under the curve, 0.5 is guessing), and the chances' sum, which is how many failures it expects."""
     told = [r for r in rows if r.get("chance_far") is not None]
     chance = np.array([r["chance_far"] for r in told], dtype=np.float64)
     wrong = np.array([r["chamfer_object_cm"] >= CLOSE_CM for r in told], dtype=bool)
-    if not wrong.any() or wrong.all():
-        return {"chance_auc": None, "failures_expected": round(float(chance.sum()), 2) if len(told) else None}
-    above = chance[wrong][:, None] - chance[~wrong][None]
-    auc = float(((above > 0) + 0.5 * (above == 0)).mean())
-    return {"chance_auc": round(auc, 4), "failures_expected": round(float(chance.sum()), 2)}
+    both = wrong.any() and not wrong.all()
+    return {
+        "chance_auc": round(auc(chance, wrong), 4) if both else None,
+        "failures_expected": round(float(chance.sum()), 2) if len(told) else None,
+    }
 
 
 def _values(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:
