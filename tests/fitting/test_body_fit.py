@@ -273,3 +273,22 @@ def test_a_link_brings_two_places_together_and_no_nearer_than_needed() -> None:
     assert goal - 0.005 < apart(linked.body) < goal + 0.04
     loose = refine_body(fit, links=[BodyLink(palm, ear, goal + 1.0)])
     np.testing.assert_allclose(loose.body.joints, fit.body.joints, atol=0.03)
+
+
+@pytest.mark.parametrize(("flexed", "sits"), [(0.0, False), (30.0, False), (40.0, True), (80.0, True)])
+def test_unseen_legs_sit_as_the_guess_flexes_the_hips(flexed: float, sits: bool) -> None:
+    """Half-way guesses, the mean of looks that contradict each other, are taken to sit: see ``SITS_DEG``."""
+    person = random_person(0)
+    points, names = person.keypoints, body_landmarks(person.model, person.keypoints.layout).names
+    assert points.xyz is not None
+    xyz, angle = np.array(points.xyz), np.deg2rad(flexed)
+    for side in ("left", "right"):
+        hip, knee, shoulder = (names.index(f"{side}_{part}") for part in ("hip", "knee", "shoulder"))
+        xyz[shoulder] = xyz[hip] + (0.0, -0.5, 0.0)
+        xyz[knee] = xyz[hip] + 0.4 * np.array([0.0, np.cos(angle), -np.sin(angle)])
+    legs = [k for k, name in enumerate(names) if any(p in name for p in ("knee", "ankle", "heel", "foot"))]
+    confidence = np.array(points.confidence)
+    confidence[legs] = 0.0
+    fit = fit_body(replace(points, xyz=xyz, confidence=confidence), CAMERA, person.model)
+    pose = "sitting" if sits else "standing"
+    assert any(f"given a {pose} pose" in flag for flag in fit.flags), fit.flags
