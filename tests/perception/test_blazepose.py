@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from hoirecon.arrays import ByteArray
+from hoirecon.contact.training.front_end import MIRRORED
 from hoirecon.errors import InputError
 from hoirecon.images import read_image
 from hoirecon.observation import Box
+from hoirecon.perception import blazepose as blazepose_module
 from hoirecon.perception.blazepose import LANDMARKS, BlazePose
 from hoirecon.perception.observe import observe
 from hoirecon.perception.persons import find_persons
@@ -202,3 +204,8 @@ def test_an_observation_takes_the_user_at_their_word(blazepose: BlazePose, photo
     assert any("taken at your word" in note for note in seen.notes)
     with pytest.raises(InputError, match="no person"):
         observe(image, [], detector=Blind())
+
+
+def test_training_mirrors_landmarks_as_the_detector_does() -> None:
+    """The evidence of the small model is mirrored by a table of its own: neither room may import the other."""
+    assert MIRRORED.tolist() == blazepose_module._SWAPPED
