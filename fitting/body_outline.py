@@ -19,7 +19,7 @@ from hoirecon.observation import Observation
 class OutlineConfig:
     """Settings of :func:`body_on_mask`."""
 
-    weight: float = 40.0
+    weight: float = 25.0
     """Effective number of measurements of the outline, each way; a well seen landmark is one."""
     sigma: float = 0.008
     """Noise of the mask's contour against the body without clothes, as a fraction of the person's height in pixels."""
