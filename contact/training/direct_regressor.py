@@ -13,10 +13,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hoirecon.contact.modeling.evidence_tower import EvidenceConfig, EvidenceTower
-from hoirecon.contact.training.quick_step import NEAR_M, Batch, QuickWeights, vertex_losses, vertex_share
+from hoirecon.contact.training.quick_step import (
+    Batch,
+    QuickWeights,
+    distance_loss,
+    parts_loss,
+    vertex_losses,
+    vertex_share,
+)
 from hoirecon.errors import InputError
 
 
@@ -94,14 +100,11 @@ def regressor_step(
     everywhere = torch.ones_like(logits[:1])
     share = vertex_share(area, weights)
     bce, dice = vertex_losses(logits.sigmoid(), logits[:, None], everywhere, batch.contact, share, weights.balance)
-    guess = model.distance(seen[:, : batch.landmark_distance.shape[1]])[..., 0]
-    true = torch.log(batch.landmark_distance + NEAR_M)
-    touched = functional.binary_cross_entropy_with_logits(model.parts(state), batch.part_touched)
     return {
         "vertices": weights.vertices * bce,
         "dice": weights.dice * dice,
-        "distance": weights.distance * functional.smooth_l1_loss(guess, true, beta=0.3),
-        "parts": weights.parts * touched,
+        "distance": weights.distance * distance_loss(model.distance, seen, batch),
+        "parts": weights.parts * parts_loss(model.parts, state, batch),
     }
 
 

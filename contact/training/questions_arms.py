@@ -13,7 +13,6 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hoirecon.arrays import BoolArray
 from hoirecon.contact.inference.asking import ANY_THING
@@ -28,12 +27,13 @@ from hoirecon.contact.training.engine import Engine, EngineConfig
 from hoirecon.contact.training.evaluation import names_of, predict
 from hoirecon.contact.training.lessons import LessonConfig, Lessons, vertex_area
 from hoirecon.contact.training.quick_step import (
-    NEAR_M,
     Batch,
     BodyViews,
     QuickWeights,
     SideTasks,
+    distance_loss,
     lift_points,
+    parts_loss,
     vertex_losses,
     vertex_share,
 )
@@ -230,14 +230,11 @@ def guided_step(
     probability, at = lift_points(guided_logits(model, guide, views.cameras, features, seen), views)
     share = vertex_share(area, weights)
     bce, dice = vertex_losses(probability, at, views.seen, batch.contact, share, weights.balance)
-    guess = side.distance(seen[:, : batch.landmark_distance.shape[1]])[..., 0]
-    true = torch.log(batch.landmark_distance + NEAR_M)
-    parts = functional.binary_cross_entropy_with_logits(side.parts(guide(seen)), batch.part_touched)
     return {
         "vertices": weights.vertices * bce,
         "dice": weights.dice * dice,
-        "distance": weights.distance * functional.smooth_l1_loss(guess, true, beta=0.3),
-        "parts": weights.parts * parts,
+        "distance": weights.distance * distance_loss(side.distance, seen, batch),
+        "parts": weights.parts * parts_loss(side.parts, guide(seen), batch),
     }
 
 

@@ -152,6 +152,17 @@ class SideTasks(nn.Module):
         self.parts = nn.Linear(hidden, parts)
 
 
+def distance_loss(head: nn.Module, seen: Tensor, batch: Batch) -> Tensor:
+    """Of a head that tells each landmark's distance to the object, as its logarithm, from the tower's tokens (B, P, W)."""
+    guess = head(seen[:, : batch.landmark_distance.shape[1]])[..., 0]
+    return functional.smooth_l1_loss(guess, torch.log(batch.landmark_distance + NEAR_M), beta=0.3)
+
+
+def parts_loss(head: nn.Module, states: Tensor, batch: Batch) -> Tensor:
+    """Of a head that tells from states (B, H) which parts of the body touch."""
+    return functional.binary_cross_entropy_with_logits(head(states), batch.part_touched)
+
+
 @dataclass(frozen=True)
 class QuickWeights:
     """Weights of the losses."""
@@ -231,10 +242,7 @@ def quick_step(
     """
     vlm, things = network.vlm, batch.things
     seen = vlm.image_features(batch.evidence)
-    landmarks = batch.landmark_distance.shape[1]
-    guess = side.distance(seen[:, :landmarks])[..., 0]
-    true = torch.log(batch.landmark_distance + NEAR_M)
-    found = {"distance": weights.distance * functional.smooth_l1_loss(guess, true, beta=0.3)}
+    found = {"distance": weights.distance * distance_loss(side.distance, seen, batch)}
     pictures = vlm.projector(seen.to(vlm.projector.weight))
     if batch.glance:
         return found | _glance_losses(network, side, pictures, batch, area, weights)
@@ -253,8 +261,7 @@ def quick_step(
     count = len(batch.questions)
     found |= {
         "words": weights.words * token_loss(vlm.logits(spoken), said),
-        "parts": weights.parts
-        * functional.binary_cross_entropy_with_logits(side.parts(contact_states[:count]), batch.part_touched),
+        "parts": weights.parts * parts_loss(side.parts, contact_states[:count], batch),
         **_body_losses(network, views, contact_states[:count], tokens[:count], batch, area, weights),
     }
     if things is not None:
@@ -268,9 +275,8 @@ def _glance_losses(
     """What the names alone say of the body when they look at the pictures (B, P, H)."""
     assert network.vertex_head is not None  # lessons have no glances without it
     states = network.looked_back(torch.zeros_like(pictures[:, 0]), pictures, batch.words)
-    touched = functional.binary_cross_entropy_with_logits(side.parts(states), batch.part_touched)
     direct = _direct_loss(network.vertex_head(states), batch.contact, area, weights)
-    return {"parts": weights.parts * touched, "direct": direct}
+    return {"parts": weights.parts * parts_loss(side.parts, states, batch), "direct": direct}
 
 
 def _body_losses(
