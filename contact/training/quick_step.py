@@ -153,7 +153,7 @@ class SideTasks(nn.Module):
 
 
 def distance_loss(head: nn.Module, seen: Tensor, batch: Batch) -> Tensor:
-    """Of a head that tells the logarithm of each landmark's distance to the object from the tower's tokens (B, P, W)."""
+    """Of a head that tells the logarithm of landmarks' distances to the object from the tower's tokens (B, P, W)."""
     guess = head(seen[:, : batch.landmark_distance.shape[1]])[..., 0]
     return functional.smooth_l1_loss(guess, torch.log(batch.landmark_distance + NEAR_M), beta=0.3)
 
