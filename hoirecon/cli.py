@@ -67,7 +67,9 @@ class Reconstruct:
     out: Path = Path("out")
     """Folder for the result; an earlier result there is replaced."""
     person: int | None = None
-    """Which person, by detector score; by default the one who touches the object."""
+    """Which person, counted from 0 at the left; by default the one who touches the object."""
+    person_mask: Path | None = None
+    """Mask file of that person's visible pixels, instead of the detector's; it also says which person."""
     focal_px: float | None = None
     """Focal length in pixels; by default EXIF, else a 50 mm-equivalent lens is assumed."""
     focal_35mm: float | None = None
@@ -117,6 +119,7 @@ class Reconstruct:
             focal_px=self.focal_px,
             focal_35mm=self.focal_35mm,
             person="auto" if self.person is None else self.person,
+            person_mask=self.person_mask,
             body_model=load_body(self.body) if self.body else None,
             contact=self.contact_weights,
             box_finder=self._box_finder(),

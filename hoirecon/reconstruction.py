@@ -108,6 +108,7 @@ def reconstruct(
     focal_35mm: float | None = None,
     distortion: Sequence[float] | None = None,
     person: str | int | Box = "auto",
+    person_mask: Any = None,
     body_model: BodyModel | None = None,
     contact: ContactEstimator | str | Path | None = None,
     box_finder: TextBoxFinder | None = None,
@@ -136,6 +137,8 @@ def reconstruct(
         focal_35mm: or the 35 mm-equivalent focal length in millimetres.
         distortion: lens coefficients of ``camera`` in OpenCV's order; the photograph is straightened first.
         person: ``auto`` takes the person who touches the object's region; or an index, or a box.
+        person_mask: (H, W) mask of the person's visible pixels, or a mask file, in place of the detector's and of
+            ``person``; the body is brought onto it.
         body_model: SMPL-H-layout model; None takes the free body.
         contact: estimator of contact, or the folder of InteractVLM weights (released, or ours), or ``tiny``, the small
             model that ships; None takes :class:`~hoirecon.contact.geometric.GeometricContact`.
@@ -153,6 +156,8 @@ def reconstruct(
         MissingModelError: BlazePose's files are not on this machine (``hoirecon models fetch``).
     """
     config = config or ReconstructConfig()
+    if person_mask is not None and person != "auto":
+        raise InputError(f"person_mask says which person is meant: leave person at 'auto', it is {person!r}")
     requests = read_requests(objects, object_box, object_mask, object_prompt, object_mesh)
     # Before any work: an unknown name or a missing box must not cost a minute.
     early = prepare_early(requests)
@@ -171,6 +176,7 @@ def reconstruct(
             focal_px=focal_px,
             focal_35mm=focal_35mm,
             person=person,
+            person_mask=person_mask,
             detector=detector,
             segmenter=segmenter,
         )

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.spatial import cKDTree
 
 import hoirecon
 from hoirecon.errors import InputError
 from hoirecon.fitting import FitConfig
 from hoirecon.mesh import Mesh
-from hoirecon.observation import box_of_mask
+from hoirecon.observation import Observation, box_of_mask
+from hoirecon.perception.observe import observe
 from hoirecon.perception.protocols import MaskPrompt, PersonDetection
 from hoirecon.perception.text_boxes import FoundBox
 from hoirecon.reconstruction import ReconstructConfig, reconstruct
@@ -81,6 +83,32 @@ def test_a_mesh_of_ones_own_has_no_parts_and_is_found_all_the_same(held_box: Any
         progress=False,
     )
     assert _chamfer_cm(held_box.pose.apply(held_box.box.verts), found.objects[0].verts_cam) < 4.0
+
+
+def test_a_mask_of_ones_own_is_the_persons(held_box: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = held_box.observation
+    Image.fromarray(seen.person_mask.astype(np.uint8) * 255).save(tmp_path / "person.png")
+
+    def with_landmarks(*args: Any, detector: Any, **given: Any) -> Observation:
+        return observe(*args, **given, keypoints=seen.keypoints)
+
+    monkeypatch.setattr("hoirecon.reconstruction.observe", with_landmarks)
+    scene = reconstruct(
+        seen.image,
+        held_box.box_category,
+        object_mask=seen.object_masks[0],
+        person_mask=tmp_path / "person.png",
+        camera=seen.camera,
+        config=replace(QUICK, rounds=0),
+        progress=False,
+    )
+    np.testing.assert_array_equal(scene.observation.person_mask, seen.person_mask & ~seen.object_masks[0])
+
+
+def test_a_mask_and_a_choice_of_person_are_one_too_many(held_box: Any) -> None:
+    seen = held_box.observation
+    with pytest.raises(InputError, match="leave person at 'auto', it is 1"):
+        reconstruct(seen.image, "box", object_mask=seen.object_masks[0], person=1, person_mask=seen.person_mask)
 
 
 def test_both_hands_hold_it(scene: Scene) -> None:
