@@ -102,7 +102,7 @@ def box_of_mask(mask: BoolArray) -> Box:
     """
     rows, cols = np.nonzero(mask)
     if len(rows) == 0:
-        raise InputError("the mask is empty: no pixel of the object is marked")
+        raise InputError("the mask is empty: mark the visible pixels of what it shows")
     return (
         float(cols.min()),
         float(rows.min()),

@@ -20,8 +20,7 @@ from hoirecon.contact.training.quick_step import (
     QuickWeights,
     distance_loss,
     parts_loss,
-    vertex_losses,
-    vertex_share,
+    unseen_body_losses,
 )
 from hoirecon.errors import InputError
 
@@ -97,12 +96,8 @@ def regressor_step(
         weights: of the losses.
     """
     logits, seen, state = model(batch.evidence, names)
-    everywhere = torch.ones_like(logits[:1])
-    share = vertex_share(area, weights)
-    bce, dice = vertex_losses(logits.sigmoid(), logits[:, None], everywhere, batch.contact, share, weights.balance)
     return {
-        "vertices": weights.vertices * bce,
-        "dice": weights.dice * dice,
+        **unseen_body_losses(logits, batch.contact, area, weights),
         "distance": weights.distance * distance_loss(model.distance, seen, batch),
         "parts": weights.parts * parts_loss(model.parts, state, batch),
     }

@@ -31,11 +31,10 @@ from hoirecon.contact.training.quick_step import (
     BodyViews,
     QuickWeights,
     SideTasks,
+    body_losses,
     distance_loss,
     lift_points,
     parts_loss,
-    vertex_losses,
-    vertex_share,
 )
 from hoirecon.contact.training.tiny import TinySize
 from hoirecon.contact.training.tiny_run import Model, TinyRun, engine_of, new_model
@@ -228,11 +227,8 @@ def guided_step(
     pictures = prepare_images(views.pictures, model.network.config.sam.img_size, seen.dtype)
     features = model.network.mv_loc.image_encoder(pictures)
     probability, at = lift_points(guided_logits(model, guide, views.cameras, features, seen), views)
-    share = vertex_share(area, weights)
-    bce, dice = vertex_losses(probability, at, views.seen, batch.contact, share, weights.balance)
     return {
-        "vertices": weights.vertices * bce,
-        "dice": weights.dice * dice,
+        **body_losses(probability, at, views.seen, batch.contact, area, weights),
         "distance": weights.distance * distance_loss(side.distance, seen, batch),
         "parts": weights.parts * parts_loss(side.parts, guide(seen), batch),
     }

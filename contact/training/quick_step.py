@@ -297,21 +297,26 @@ def _body_losses(
     features = _encoded(network, views.pictures, prompts)
     logits = network.mv_loc.localize_many(prompts, features, "human")
     probability, at = lift_points(logits, views)
-    share = vertex_share(area, weights)
-    bce, dice = vertex_losses(probability, at, views.seen, batch.contact[rows], share, weights.balance)
-    return found | {"vertices": weights.vertices * bce, "dice": weights.dice * dice}
+    return found | body_losses(probability, at, views.seen, batch.contact[rows], area, weights)
 
 
 def _direct_loss(logits: Tensor, contact: Tensor, area: Tensor, weights: QuickWeights) -> Tensor:
-    """Of logits (B, N) that came from no mask."""
-    everywhere, share = torch.ones_like(logits[:1]), vertex_share(area, weights)
-    bce, dice = vertex_losses(logits.sigmoid(), logits[:, None], everywhere, contact, share, weights.balance)
-    return weights.vertices * bce + weights.dice * dice
+    losses = unseen_body_losses(logits, contact, area, weights)
+    return losses["vertices"] + losses["dice"]
 
 
-def vertex_share(area: Tensor, weights: QuickWeights) -> Tensor:
-    """(N,) how much each vertex of the body counts; sums to 1."""
-    return weights.area_share * area + (1 - weights.area_share) / len(area)
+def unseen_body_losses(logits: Tensor, contact: Tensor, area: Tensor, weights: QuickWeights) -> dict[str, Tensor]:
+    """Of logits (B, N) that came from no mask, as :func:`body_losses`."""
+    return body_losses(logits.sigmoid(), logits[:, None], torch.ones_like(logits[:1]), contact, area, weights)
+
+
+def body_losses(
+    probability: Tensor, logits: Tensor, seen: Tensor, contact: Tensor, area: Tensor, weights: QuickWeights
+) -> dict[str, Tensor]:
+    """:func:`vertex_losses` of the body, weighted; ``area`` (N,) is each vertex's share of the surface."""
+    share = weights.area_share * area + (1 - weights.area_share) / len(area)
+    bce, dice = vertex_losses(probability, logits, seen, contact, share, weights.balance)
+    return {"vertices": weights.vertices * bce, "dice": weights.dice * dice}
 
 
 def _thing_losses(

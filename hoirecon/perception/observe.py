@@ -75,14 +75,15 @@ def observe(
         The observation; its ``notes`` say how the camera is known and which person was taken.
 
     Raises:
-        InputError: unreadable image, no person, a prompt outside the image, or an object mask that came out empty.
+        InputError: unreadable image, no person, a person mask that is empty or the whole picture, a prompt outside the
+            image, or an object mask that came out empty.
     """
     loaded = read_image(image)
     size = (loaded.height, loaded.width)
     camera, camera_note = _camera(loaded, camera, K, focal_px, focal_35mm)
     prompts = [_as_prompt(p, size, i) for i, p in enumerate(object_prompts)]
     regions = [_region(p, size) for p in prompts]
-    given_mask = None if person_mask is None else _as_mask(person_mask, size, "person_mask")
+    given_mask = None if person_mask is None else _as_person(person_mask, size)
     taken, others, notes = _person(loaded, person, detector, regions, given_mask, keypoints)
     body = given_mask if given_mask is not None else _clean_person(loaded, taken)
     cutter = SEGMENTERS.create(segmenter) if isinstance(segmenter, str) else segmenter
@@ -140,6 +141,16 @@ def _as_mask(value: Any, size: tuple[int, int], name: str) -> BoolArray:
     if isinstance(value, (str, Path)):
         return read_mask(value, size)
     return as_mask(value, size, name)
+
+
+def _as_person(value: Any, size: tuple[int, int]) -> BoolArray:
+    mask = _as_mask(value, size, "person_mask")
+    if not mask.any() or mask.all():
+        raise InputError(
+            f"person_mask is {'the whole picture' if mask.any() else 'empty'}: mark the person's visible pixels, or "
+            f"leave it to the detector"
+        )
+    return mask
 
 
 def _region(prompt: MaskPrompt | BoolArray, size: tuple[int, int]) -> BoolArray:

@@ -87,7 +87,9 @@ def test_a_mesh_of_ones_own_has_no_parts_and_is_found_all_the_same(held_box: Any
 
 def test_a_mask_of_ones_own_is_the_persons(held_box: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = held_box.observation
-    Image.fromarray(seen.person_mask.astype(np.uint8) * 255).save(tmp_path / "person.png")
+    mine = seen.person_mask.copy()
+    mine[: np.nonzero(mine)[0].min() + 20] = False  # without the crown of the head, which no detector leaves out
+    Image.fromarray(mine.astype(np.uint8) * 255).save(tmp_path / "person.png")
 
     def with_landmarks(*args: Any, detector: Any, **given: Any) -> Observation:
         return observe(*args, **given, keypoints=seen.keypoints)
@@ -102,7 +104,7 @@ def test_a_mask_of_ones_own_is_the_persons(held_box: Any, tmp_path: Path, monkey
         config=replace(QUICK, rounds=0),
         progress=False,
     )
-    np.testing.assert_array_equal(scene.observation.person_mask, seen.person_mask & ~seen.object_masks[0])
+    np.testing.assert_array_equal(scene.observation.person_mask, mine & ~seen.object_masks[0])
 
 
 def test_a_mask_and_a_choice_of_person_are_one_too_many(held_box: Any) -> None:

@@ -30,15 +30,13 @@ def test_body_and_helmet_lie_on_what_is_seen_of_them(scene: Scene) -> None:
 
 
 def test_she_holds_it_with_the_left_hand_alone(scene: Scene) -> None:
-    body, (helmet,) = scene.body, scene.objects
-    touched = scene.contacts[0].body_contact.probability > 0.5
-    to_helmet = cKDTree(helmet.verts_cam)
-    distance = {
-        side: to_helmet.query(body.verts[load_body().parts.verts_of(f"{side}_palm", f"{side}_index_finger")])[0].min()
+    to_helmet, parts = cKDTree(scene.objects[0].verts_cam), load_body().parts
+    left, right = (
+        to_helmet.query(scene.body.verts[parts.verts_of(f"{side}_palm", f"{side}_index_finger")])[0].min()
         for side in ("left", "right")
-    }
-    assert touched.any()
-    assert distance["left"] < 0.03 < 0.05 < distance["right"]
+    )
+    assert scene.contacts[0].body_contact.any()
+    assert left < 0.03 < 0.05 < right
 
 
 def test_what_is_not_known_is_said(scene: Scene) -> None:

@@ -76,6 +76,15 @@ def test_one_person_and_one_object(block_detector: PersonDetector) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fill", "says"), [(False, "person_mask is empty"), (True, "person_mask is the whole picture")]
+)
+def test_a_person_mask_that_says_nothing_is_refused(block_detector: PersonDetector, fill: bool, says: str) -> None:
+    image = _scene([RIGHT])
+    with pytest.raises(InputError, match=f"{says}: mark the person's visible pixels"):
+        _see(image, [MaskPrompt(box=BOX)], block_detector, person_mask=np.full(image.shape[:2], fill))
+
+
+@pytest.mark.parametrize(
     ("box", "number"), [(BOX, 1), ((70, 60, 40, 20), 0), ((100, 60, 20, 20), 0), ((170, 60, 20, 9), 1)]
 )
 def test_of_two_the_one_who_touches_the_box_else_the_nearest(
