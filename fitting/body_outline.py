@@ -12,7 +12,7 @@ from hoirecon.errors import InputError
 from hoirecon.fitting.body_fit import body_result, problem_of
 from hoirecon.fitting.body_types import BodyFit
 from hoirecon.fitting.joint_outline import outline_points, person_region
-from hoirecon.observation import Observation
+from hoirecon.observation import Observation, runs_off
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,9 @@ class OutlineConfig:
 
     weight: float = 25.0
     """Effective number of measurements of the outline, each way; a well seen landmark is one."""
+    cut_off: float = 2.4
+    """Factor on the weight where the person runs off the picture's top: of those a detector sees less than it says
+    (:mod:`hoirecon.perception.cut_off`)."""
     sigma: float = 0.008
     """Noise of the mask's contour against the body without clothes, as a fraction of the person's height in pixels."""
     clothes: float = 3.0
@@ -31,9 +34,10 @@ class OutlineConfig:
     """Steps of the solver between."""
 
     def __post_init__(self) -> None:
-        if not min(self.weight, self.sigma, self.clothes, self.iterations) > 0 or self.rounds < 0:
+        if not min(self.weight, self.cut_off, self.sigma, self.clothes, self.iterations) > 0 or self.rounds < 0:
             raise InputError(
-                f"the outline needs a positive weight, sigma, clothes and iterations, and 0 or more rounds: {self}"
+                f"the outline needs a positive weight, cut_off, sigma, clothes and iterations, and 0 or more rounds: "
+                f"{self}"
             )
 
 
@@ -58,9 +62,11 @@ def body_on_mask(fit: BodyFit, observation: Observation, config: OutlineConfig |
     problem, state = problem_of(fit)
     sigma = config.sigma * fit.person_height_px / region.px_per_cell
     known, terms = problem.points, problem.terms
+    assert observation.person_mask is not None  # or there were no region
+    weight = config.weight * (config.cut_off if runs_off(observation.person_mask).top else 1.0)
     for _ in range(config.rounds):
         outline = outline_points(model, state.body.forward(model).verts[0].detach(), region)
-        seen = outline.terms(len(known), region, sigma, config.weight, config.clothes, head=False)
+        seen = outline.terms(len(known), region, sigma, weight, config.clothes, head=False)
         problem = replace(problem, points=known + outline.points, terms=(*terms, *seen))
         state = problem.solve(state, config.iterations).state
     return body_result(problem, state, fit.evidence, fit.start)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -109,6 +109,33 @@ def box_of_mask(mask: BoolArray) -> Box:
         float(cols.max() - cols.min() + 1),
         float(rows.max() - rows.min() + 1),
     )
+
+
+class RunsOff(NamedTuple):
+    """Edges of the picture that a mask runs off."""
+
+    top: bool
+    bottom: bool
+    left: bool
+    right: bool
+
+
+def runs_off(mask: BoolArray, least: float = 0.04) -> RunsOff:
+    """Edges of the picture beyond which what a mask (H, W) shows goes on.
+
+    Args:
+        mask: visible pixels.
+        least: share of the longer side of the mask's box along which it must lie at an edge; less is noise.
+
+    Example:
+        >>> runs_off(np.array([[False, True], [False, True], [False, False]]))
+        RunsOff(top=True, bottom=False, left=False, right=True)
+    """
+    if not mask.any():
+        return RunsOff(False, False, False, False)
+    long = max(box_of_mask(mask)[2:])
+    edges = (mask[0], mask[-1], mask[:, 0], mask[:, -1])
+    return RunsOff(*(int(edge.sum()) > 0 and int(edge.sum()) >= least * long for edge in edges))
 
 
 def check_box(box: Any, width: int, height: int, name: str = "object_box") -> Box:

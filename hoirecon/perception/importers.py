@@ -95,9 +95,11 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None, key: str | 
         key: name of the array in an npz file; None takes ``mask``, or the only array.
 
     Raises:
-        InputError: unreadable, or not a mask of that size.
+        InputError: missing, unreadable, or not a mask of that size.
     """
     path = Path(path)
+    if not path.is_file():
+        raise InputError(f"the mask {path} does not exist: give the path of a picture, or of an npy or npz file")
     if path.suffix.lower() in (".npz", ".npy"):
         raw = _one_array(read_arrays(path), path, key)
         raw = raw[0] if raw.ndim == 3 and raw.shape[0] == 1 else raw

@@ -12,17 +12,16 @@ from hoirecon.arrays import BoolArray, as_mask
 from hoirecon.camera import Camera
 from hoirecon.errors import InputError
 from hoirecon.images import LoadedImage, read_image
-from hoirecon.observation import Keypoints, Observation, box_of_mask
+from hoirecon.observation import Keypoints, Observation, box_of_mask, runs_off
 from hoirecon.perception.cameras import camera_for
+from hoirecon.perception.cut_off import distrust_cut_off
 from hoirecon.perception.importers import read_mask
 from hoirecon.perception.persons import (
     PersonChoice,
     choose_person,
-    detect_in,
-    enlarged,
     find_persons,
     person_from_parts,
-    told_in,
+    persons_in,
 )
 from hoirecon.perception.protocols import (
     PERSON_DETECTORS,
@@ -36,6 +35,8 @@ from hoirecon.perception.protocols import (
 ObjectPrompt = Any
 """A :class:`MaskPrompt`, a box (x, y, width, height), a mask (H, W), or the path of a mask file."""
 
+CUT_OFF = "the person runs off the picture's top: the detector's landmarks of the head are hardly believed"
+"""Note."""
 MIN_OBJECT_PIXELS = 16
 """Fewer visible pixels than this say nothing about where an object is."""
 
@@ -103,6 +104,9 @@ def observe(
                 *notes,
                 f"object {i}: cut out from a box by its colours alone: check the overlay, strokes are surer",
             )
+    landmarks = taken.keypoints if keypoints is not None else distrust_cut_off(taken.keypoints, body)
+    if keypoints is None and runs_off(body).top:
+        notes = (*notes, CUT_OFF)
     visible = body & ~np.logical_or.reduce([np.zeros(size, dtype=bool), *masks])
     return Observation(
         image=loaded.rgb,
@@ -110,7 +114,7 @@ def observe(
         person_mask=visible,
         object_masks=tuple(masks),
         occluders=_occluders(occluders, others, [body, *masks], size),
-        keypoints=taken.keypoints,
+        keypoints=landmarks,
         person_box=taken.box,
         notes=(camera_note, *notes),
     )
@@ -182,8 +186,7 @@ def _person(
         low, high = seen.min(axis=0), seen.max(axis=0)
         choice = (float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1]))
     if isinstance(choice, tuple):
-        persons = detect_in(image.rgb, finder, enlarged(choice, 1.3, image.width, image.height))
-        persons = persons or told_in(image.rgb, finder, choice) or find_persons(image.rgb, finder)
+        persons = persons_in(image.rgb, finder, choice) or find_persons(image.rgb, finder)
     else:
         persons = find_persons(image.rgb, finder, [box_of_mask(r) for r in regions if r.any()])
     taken, notes = choose_person(persons, choice, regions)

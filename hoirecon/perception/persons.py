@@ -15,6 +15,13 @@ from hoirecon.perception.protocols import PersonDetection, PersonDetector, ToldD
 PersonChoice = str | int | Box
 """``"auto"``, a number counted from the left (0 is the leftmost person), or a box round the person."""
 
+FILLS_WELL = 0.5
+"""Landmarks that fill a told box so well need no second look."""
+FILLS_AT_ALL = 0.1
+"""Who fills the told box less than this, by box or by landmarks, is not the person in it."""
+FILLS_BETTER = 0.1
+"""Those of a second look must fill it better by so much."""
+
 
 def find_persons(image: ByteArray, detector: PersonDetector, around: Sequence[Box] = ()) -> list[PersonDetection]:
     """Persons in the whole image, and in ever closer surroundings of boxes that none of them touches.
@@ -70,6 +77,44 @@ def detect_in(image: ByteArray, detector: PersonDetector, box: Box) -> list[Pers
     return [_shifted(person, x0, y0, (height, width)) for person in found]
 
 
+def persons_in(image: ByteArray, detector: PersonDetector, box: Box) -> list[PersonDetection]:
+    """Persons in and round a box that somebody says to hold one.
+
+    Where none of them fills the box well with landmarks, the detector is told where to look; what it then says takes
+    the place of the same person if it fills the box better.
+
+    Args:
+        image: (H, W, 3) RGB.
+        detector: what finds persons; asked a second time only if it can be told (``detect_told``).
+        box: x, y, width, height in pixels.
+    """
+    height, width = image.shape[:2]
+    found = detect_in(image, detector, enlarged(box, 1.3, width, height))
+    filled = max((landmarks_fill(p.keypoints, box, (height, width)) for p in found), default=0.0)
+    if filled >= FILLS_WELL:
+        return found
+    told = [p for p in told_in(image, detector, box)
+            if landmarks_fill(p.keypoints, box, (height, width)) > filled + FILLS_BETTER]  # fmt: skip
+    return told + [p for p in found if not any(_same(p, other) for other in told)]
+
+
+def landmarks_fill(keypoints: Keypoints, box: Box, size: tuple[int, int]) -> float:
+    """How well the confident landmarks within the picture fill a person's box: intersection over union with the box
+    round them; 0 with fewer than four. A body's landmarks fill some .85 of its box.
+
+    Args:
+        keypoints: landmarks, pixels.
+        box: x, y, width, height in pixels, round the person's visible part.
+        size: height and width of the picture.
+    """
+    seen = (keypoints.xy >= 0).all(axis=1) & (keypoints.xy <= np.array(size[::-1])).all(axis=1)
+    points = keypoints.xy[seen & (keypoints.confidence > 0.5)]
+    if len(points) < 4:
+        return 0.0
+    (x, y), (w, h) = points.min(axis=0), np.ptp(points, axis=0)
+    return box_overlap((float(x), float(y), float(w), float(h)), box)
+
+
 def told_in(image: ByteArray, detector: PersonDetector, box: Box) -> list[PersonDetection]:
     """Whom the detector sees in a box that somebody says to hold a person, though its own gate lets nobody through."""
     if not isinstance(detector, ToldDetector):
@@ -104,7 +149,8 @@ def choose_person(
         picked, why = ordered[int(choice)], "taken: as asked"
     else:
         picked, why = max(ordered, key=lambda p: box_overlap(p.box, choice)), "taken: the one in the given box"
-        if box_overlap(picked.box, choice) < 0.1:
+        filled = landmarks_fill(picked.keypoints, choice, (picked.mask.shape[0], picked.mask.shape[1]))
+        if min(box_overlap(picked.box, choice), filled) < FILLS_AT_ALL:
             raise InputError(f"nobody was found in the person box {','.join(f'{v:g}' for v in choice)}")
     if len(ordered) == 1:
         return picked, ()

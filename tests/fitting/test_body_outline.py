@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hoirecon.arrays import BoolArray, FloatArray
+from hoirecon.camera import Camera
 from hoirecon.data.body import load_body
 from hoirecon.data.body.skeleton import joint_index
 from hoirecon.errors import InputError
@@ -16,6 +17,7 @@ from hoirecon.fitting import OutlineConfig, body_on_mask, fit_body
 from hoirecon.fitting.body_types import BodyFit
 from hoirecon.fitting.random_people import CAMERA, Person, random_person
 from hoirecon.observation import Observation
+from hoirecon.perception.cut_off import distrust_cut_off
 
 SEEDS = (3, 4, 5)
 
@@ -121,8 +123,44 @@ def test_what_an_object_hides_is_not_the_outline() -> None:
     assert moved[0] < 0.5 * moved[1]
 
 
+def cut_off(person: Person) -> Observation:
+    """The picture begins at the person's neck, and a detector that squeezes people put the head just below its edge."""
+    at = round(float(CAMERA.project(person.body.joints)[joint_index("neck"), 1]))
+    camera = Camera(CAMERA.K - [[0, 0, 0], [0, 0, at], [0, 0, 0]], CAMERA.width, CAMERA.height - at)
+    xy = person.keypoints.xy - [0, at]
+    squeezed = np.stack([xy[:, 0], np.where(xy[:, 1] < 20, 20 + 0.1 * np.minimum(xy[:, 1], 0), xy[:, 1])], axis=1)
+    picture = np.zeros((camera.height, camera.width, 3), dtype=np.uint8)
+    mask = mask_of(person.body.verts, person.model.faces)[at:]
+    return Observation(picture, camera, mask, keypoints=replace(person.keypoints, xy=squeezed))
+
+
+def test_who_is_cut_off_above_is_not_squeezed_into_the_picture() -> None:
+    """Landmarks that are hardly believed, and an outline that counts for more: each brings the body nearer."""
+    errors = []
+    for seed in SEEDS:
+        person = random_person(load_body(), seed)
+        observation = cut_off(person)
+        assert observation.keypoints is not None
+        doubted = observation.replace(keypoints=distrust_cut_off(observation.keypoints, observation.person_mask))
+        errors.append([
+            error_cm(body_on_mask(fit_body(o, body_model=person.model), o, config), person)
+            for o, config in ((observation, OutlineConfig(cut_off=1.0)), (observation, None), (doubted, None))
+        ])  # fmt: skip
+    plain, heavier, best = np.mean(errors, axis=0)
+    assert heavier < 0.95 * plain, errors
+    assert best < 0.7 * plain, errors
+
+
+def test_the_outline_counts_more_only_for_those_cut_off_above(
+    people: list[tuple[Person, Observation, BodyFit]],
+) -> None:
+    _, observation, fit = people[0]
+    one, other = (body_on_mask(fit, observation, OutlineConfig(cut_off=c)) for c in (1.0, 5.0))
+    assert np.array_equal(one.body.verts, other.body.verts)
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"weight": 0.0}, {"sigma": -1.0}, {"rounds": -1}, {"iterations": 0}, {"clothes": 0.0}]
+    "wrong", [{"weight": 0.0}, {"sigma": -1.0}, {"rounds": -1}, {"iterations": 0}, {"clothes": 0.0}, {"cut_off": 0.0}]
 )
 def test_settings_that_mean_nothing_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError, match="outline needs"):

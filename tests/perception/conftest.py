@@ -58,7 +58,7 @@ class BlockPersons:
 
 
 def block_person(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], score: float = 0.9) -> PersonDetection:
-    """A detection whose landmarks all lie in the middle of a mask."""
+    """A detection whose landmarks lie in the middle of a mask and at the sides of its box, in turn."""
     rows, cols = np.nonzero(mask)
     box = (
         float(cols.min()),
@@ -67,7 +67,9 @@ def block_person(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], score: f
         float(rows.max() + 1 - rows.min()),
     )
     middle = np.array([cols.mean() + 0.5, rows.mean() + 0.5])
-    keypoints = Keypoints("coco17", np.repeat(middle[None], 17, axis=0), np.ones(17))
+    x, y, w, h = box
+    sides = [middle, (x, y), (x + w, y), (x, y + h), (x + w, y + h)]
+    keypoints = Keypoints("coco17", np.array([sides[k % 5] for k in range(17)], dtype=np.float64), np.ones(17))
     return PersonDetection(box, score, keypoints, mask.astype(np.float32))
 
 

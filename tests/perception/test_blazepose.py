@@ -12,14 +12,14 @@ from hoirecon.arrays import ByteArray
 from hoirecon.contact.training.front_end import MIRRORED
 from hoirecon.errors import InputError
 from hoirecon.images import read_image
-from hoirecon.observation import Box
+from hoirecon.observation import Box, box_of_mask
 from hoirecon.perception import blazepose as blazepose_module
 from hoirecon.perception.blazepose import LANDMARKS, BlazePose
 from hoirecon.perception.observe import observe
 from hoirecon.perception.persons import find_persons
 from hoirecon.perception.protocols import PersonDetection, PersonDetector
 
-TABLET, BARBELL = "tablet_two_hands.jpg", "barbell_lunge.jpg"
+TABLET, BARBELL, PHONE = "tablet_two_hands.jpg", "barbell_lunge.jpg", "phone_at_ear.jpg"
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,26 @@ def test_who_is_told_where_a_person_is_asks_the_landmarks_alone(blazepose: Blaze
     assert told is not None
     assert told.score == 0.0
     assert np.median(np.linalg.norm(told.keypoints.xy - person.keypoints.xy, axis=1)) < 0.03 * person.box[3]
-    assert blazepose.detect_told(np.full((300, 300, 3), 128, np.uint8), (50, 50, 100, 200)) is None
+    noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    for wall, box in ((np.full((300, 300, 3), 128, np.uint8), (50, 50, 100, 200)), (noise, (6, 5, 51, 38))):
+        assert blazepose.detect_told(wall, box) is None
+
+
+@pytest.mark.parametrize(("name", "limit"), [(BARBELL, 0.05), (PHONE, 0.09)])
+def test_somebody_cut_off_at_the_shoulders_is_found_when_told(
+    blazepose: BlazePose, photos: Path, name: str, limit: float
+) -> None:
+    """Without a head the detector finds nobody; a region that is larger than the box shows what of a person it is."""
+    image = read_image(photos / name).rgb
+    whole = blazepose.detect(image)[0]
+    cut = int(whole.keypoints.xy[11:13, 1].mean())
+    headless = np.ascontiguousarray(image[cut:])
+    true = whole.keypoints.xy - [0, cut]
+    assert blazepose.detect(headless) == []
+    told = blazepose.detect_told(headless, box_of_mask(whole.mask[cut:] > 0.5))
+    assert told is not None
+    left = np.linalg.norm(told.keypoints.xy - true, axis=1)[true[:, 1] > 0]
+    assert np.median(left) < limit * whole.box[3]
 
 
 def test_an_observation_takes_the_user_at_their_word(blazepose: BlazePose, photos: Path) -> None:

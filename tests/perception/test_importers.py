@@ -28,6 +28,12 @@ def test_masks_from_arrays(tmp_path: Path, value: Any) -> None:
     assert np.array_equal(read_mask(tmp_path / "a.npy"), MASK)
 
 
+@pytest.mark.parametrize("name", ["mask.png", "mask.npz"])
+def test_a_mask_file_that_is_missing_is_called_a_mask(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=rf"the mask .*{name} does not exist"):
+        read_mask(tmp_path / name)
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "P"])
 def test_masks_from_pictures(tmp_path: Path, mode: str) -> None:
     Image.fromarray(MASK.astype(np.uint8) * 255).convert(mode).save(tmp_path / "a.png")

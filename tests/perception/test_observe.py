@@ -12,9 +12,9 @@ from PIL import Image
 from hoirecon.arrays import BoolArray, ByteArray
 from hoirecon.camera import Camera
 from hoirecon.errors import InputError
-from hoirecon.observation import Keypoints
+from hoirecon.observation import Box, Keypoints
 from hoirecon.perception import MaskPrompt, PersonDetection, PersonDetector, observe
-from hoirecon.perception.persons import choose_person, detect_in, find_persons
+from hoirecon.perception.persons import choose_person, detect_in, find_persons, landmarks_fill, persons_in
 
 SIZE = (200, 300)
 LEFT, RIGHT, BOX = (30, 40, 50, 120), (200, 40, 50, 120), (230, 60, 40, 20)
@@ -246,3 +246,90 @@ def test_given_occluders_are_kept(block_detector: PersonDetector) -> None:
     seen = _see(_scene([LEFT, RIGHT]), [BOX], block_detector, occluders=table)
     assert seen.occluders[170:].all()
     assert seen.occluders[100, 50]
+
+
+def _landmarks(box: Box, confidence: float = 1.0) -> Keypoints:
+    """Seventeen landmarks that span a box."""
+    x, y, w, h = box
+    t = np.linspace(0, 1, 17)
+    return Keypoints("coco17", np.stack([x + w * t, y + h * t**2], axis=1), np.full(17, confidence))
+
+
+class Tellable:
+    """Sees one person, and when told where to look, sees them otherwise."""
+
+    def __init__(self, seen: Box | None, told: Box | None) -> None:
+        self.seen, self.told, self.asked = seen, told, 0
+
+    def _person(self, box: Box, image: ByteArray) -> PersonDetection:
+        mask = (image[..., 0] > 200).astype(np.float32)
+        left, top = np.argwhere(mask).min(axis=0)[::-1] - RIGHT[:2]  # of the whole picture, in this cut-out
+        x, y, w, h = box
+        return PersonDetection(
+            (RIGHT[0] + left, RIGHT[1] + top, *RIGHT[2:]), 0.9, _landmarks((x + left, y + top, w, h)), mask
+        )
+
+    def detect(self, image: ByteArray) -> list[PersonDetection]:
+        """The red block, with landmarks elsewhere."""
+        return [] if self.seen is None else [self._person(self.seen, image)]
+
+    def detect_told(self, image: ByteArray, box: Box) -> PersonDetection | None:
+        """Counts how often it is asked."""
+        self.asked += 1
+        return None if self.told is None else self._person(self.told, image)
+
+
+SQUEEZED = (210.0, 60.0, 20.0, 30.0)
+"""Landmarks that fill a twelfth of the person's box."""
+
+
+@pytest.mark.parametrize(
+    ("seen", "told", "expected", "asked"),
+    [
+        (RIGHT, SQUEEZED, RIGHT, 0),  # seen well: nobody asks again
+        (SQUEEZED, RIGHT, RIGHT, 1),  # squeezed, and better when told
+        (SQUEEZED, SQUEEZED, SQUEEZED, 1),  # no better when told
+        (SQUEEZED, None, SQUEEZED, 1),
+        (None, RIGHT, RIGHT, 1),
+        (None, None, None, 1),
+    ],
+)
+def test_landmarks_that_do_not_fill_the_told_box_are_asked_for_again(
+    seen: Box | None, told: Box | None, expected: Box | None, asked: int
+) -> None:
+    detector = Tellable(seen, told)
+    image = _scene([RIGHT])
+    found = persons_in(image, detector, RIGHT)
+    assert detector.asked == asked
+    if expected is None:
+        assert found == []
+        return
+    (person,) = found
+    low, high = person.keypoints.xy.min(axis=0), person.keypoints.xy.max(axis=0)
+    assert np.allclose([*low, *(high - low)], expected)
+
+
+def test_others_in_the_told_box_stay_beside_the_one_who_was_told() -> None:
+    """The mask of a neighbour is an occluder's: only the same person is replaced."""
+
+    class Two(Tellable):
+        """Sees somebody at the left edge of its picture too."""
+
+        def detect(self, image: ByteArray) -> list[PersonDetection]:
+            mask = np.zeros(image.shape[:2], dtype=np.float32)
+            mask[:, :20] = 1
+            return [*super().detect(image), PersonDetection((0, 0, 20, 90), 0.8, _landmarks((5, 5, 9, 9)), mask)]
+
+    found = persons_in(_scene([RIGHT]), Two(SQUEEZED, RIGHT), RIGHT)
+    assert [round(p.box[2]) for p in found] == [50, 20]
+    assert np.allclose(found[0].keypoints.xy[0], RIGHT[:2])
+
+
+def test_how_landmarks_fill_a_box() -> None:
+    size = (200, 300)
+    assert landmarks_fill(_landmarks(RIGHT), RIGHT, size) == pytest.approx(1.0)
+    assert landmarks_fill(_landmarks(SQUEEZED), RIGHT, size) == pytest.approx(20 * 30 / (50 * 120))
+    assert landmarks_fill(_landmarks(RIGHT, confidence=0.4), RIGHT, size) == 0.0  # a guess
+    assert landmarks_fill(_landmarks(LEFT), RIGHT, size) == 0.0
+    outside = _landmarks((200.0, 40.0, 50.0, 400.0))  # what lies below the picture's edge shows nothing
+    assert 0.5 < landmarks_fill(outside, (200, 40, 50, 160), size) < 0.7

@@ -109,7 +109,9 @@ class Placed:
             raise InputError("the data hands out no image")
         if question.object_mask is None and question.object_box is None:
             raise InputError("the data hands out no object mask or box, so that nothing says where the object is")
-        mask = None if question.object_mask is None else mask_of(question.object_mask)
+        mask, person = (None if m is None else mask_of(m) for m in (question.object_mask, question.person_mask))
+        if person is not None and (person.all() or not person.any()):
+            person = None  # says nothing
         request = ObjectRequest(
             question.label or "object",
             box=question.object_box if mask is None else None,
@@ -117,7 +119,8 @@ class Placed:
             mesh=question.object_mesh,
         )
         scene = reconstruct(
-            question.image, [request], camera=question.camera, person=question.person_box or "auto",
+            question.image, [request], camera=question.camera, person_mask=person,
+            person="auto" if person is not None else question.person_box or "auto",
             body_model=self._model(question), contact=self._contact(self._model(question)), progress=False,
         )  # fmt: skip
         thing, body = scene.objects[0], scene.body

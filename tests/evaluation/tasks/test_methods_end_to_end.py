@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from hoirecon.cli import run as hoirecon
 from hoirecon.data.datasets.fixtures import write_contho, write_damon, write_piad, write_pico_db, write_smplh
@@ -15,6 +17,7 @@ from hoirecon.evaluation import RunConfig, load_run, run_task
 from hoirecon.evaluation.tasks import get_task
 from hoirecon.evaluation.tasks.joint_methods import JOINT
 from hoirecon.evaluation.tasks.methods import METHODS, MethodSpec, build_method
+from hoirecon.evaluation.tasks.seeing import mask_of
 from hoirecon.perception.models import missing_models
 
 
@@ -134,6 +137,36 @@ def test_a_photograph_of_the_closed_world_becomes_a_scene_with_the_small_model(t
     assert value is not None
     assert 0 < value < 20
     assert "contact" in run.about["params"]
+
+
+@pytest.mark.parametrize("said", ["person", "nothing", "everything"])
+def test_the_whole_way_is_handed_the_persons_mask(said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As other methods are; where it says nothing, the box says who is meant."""
+    import hoirecon as package
+
+    task = get_task("closedworld/photograph")
+    data = task.open(tmp_path)
+    question = data[0].question
+    mask = mask_of(question.person_mask)
+    if said != "person":
+        mask = np.full_like(mask, said == "everything")
+        Image.fromarray(mask.astype(np.uint8) * 255).save(tmp_path / "other.png")
+        question = replace(question, person_mask=tmp_path / "other.png")
+    told: dict[str, Any] = {}
+
+    def look(*_: Any, **options: Any) -> None:
+        told.update(options)
+        raise InputError("seen enough")
+
+    monkeypatch.setattr(package, "reconstruct", look)
+    with pytest.raises(InputError, match="seen enough"):
+        build_method(MethodSpec("hoirecon"), task, data, tmp_path).predict(question)
+    if said == "person":
+        assert told["person"] == "auto"
+        assert np.array_equal(told["person_mask"], mask)
+    else:
+        assert told["person"] == question.person_box
+        assert told["person_mask"] is None
 
 
 def test_baselines_take_no_contact_weights(tmp_path: Path) -> None:
