@@ -288,7 +288,7 @@ SQUEEZED = (210.0, 60.0, 20.0, 30.0)
     [
         (RIGHT, SQUEEZED, RIGHT, 0),  # seen well: nobody asks again
         (SQUEEZED, RIGHT, RIGHT, 1),  # squeezed, and better when told
-        (SQUEEZED, SQUEEZED, SQUEEZED, 1),  # no better when told
+        ((205, 45, 30, 70), SQUEEZED, (205, 45, 30, 70), 1),  # worse when told
         (SQUEEZED, None, SQUEEZED, 1),
         (None, RIGHT, RIGHT, 1),
         (None, None, None, 1),
@@ -333,3 +333,13 @@ def test_how_landmarks_fill_a_box() -> None:
     assert landmarks_fill(_landmarks(LEFT), RIGHT, size) == 0.0
     outside = _landmarks((200.0, 40.0, 50.0, 400.0))  # what lies below the picture's edge shows nothing
     assert 0.5 < landmarks_fill(outside, (200, 40, 50, 160), size) < 0.7
+
+
+def test_who_hardly_fills_the_told_box_is_not_the_person_in_it() -> None:
+    """A mask in the right place does not help, if the landmarks are all on one spot."""
+    mask = np.zeros(SIZE, dtype=np.float32)
+    mask[40:160, 200:250] = 1
+    on_a_spot = PersonDetection(RIGHT, 0.9, _landmarks((220.0, 90.0, 9.0, 9.0)), mask)
+    with pytest.raises(InputError, match="nobody was found in the person box"):
+        choose_person([on_a_spot], RIGHT, [])
+    assert choose_person([on_a_spot], "auto", [])[0] is on_a_spot
