@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hoirecon.arrays import BoolArray
 from hoirecon.images import read_image
 from hoirecon.observation import Keypoints, runs_off
 from hoirecon.perception.blazepose import BlazePose
@@ -16,7 +17,7 @@ from hoirecon.perception.observe import observe
 SIZE = (100, 80)
 
 
-def _mask(top: int, bottom: int, left: int = 30, right: int = 50) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+def _mask(top: int, bottom: int, left: int = 30, right: int = 50) -> BoolArray:
     mask = np.zeros(SIZE, dtype=bool)
     mask[top:bottom, left:right] = True
     return mask
@@ -36,7 +37,7 @@ def _standing(layout: str = "blazepose33") -> Keypoints:
     (_mask(0, 100, 0, 80), (True, True, True, True)),
     (np.zeros(SIZE, dtype=bool), (False, False, False, False)),
 ])  # fmt: skip
-def test_edges_that_a_mask_runs_off(mask: np.ndarray, edges: tuple[bool, ...]) -> None:  # type: ignore[type-arg]
+def test_edges_that_a_mask_runs_off(mask: BoolArray, edges: tuple[bool, ...]) -> None:
     assert tuple(runs_off(mask)) == edges
 
 
@@ -61,7 +62,7 @@ def test_the_head_and_what_is_near_the_top_are_hardly_believed(layout: str) -> N
 
 
 @pytest.mark.parametrize("mask", [_mask(10, 90), _mask(10, 100), _mask(10, 90, 0), _mask(10, 90, 30, 80)])
-def test_elsewhere_all_is_as_the_detector_says(mask: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_elsewhere_all_is_as_the_detector_says(mask: BoolArray) -> None:
     seen = _standing()
     assert distrust_cut_off(seen, mask) is seen
 
