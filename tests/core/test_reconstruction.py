@@ -65,7 +65,7 @@ def test_the_body_is_where_it_was(scene: Scene, held_box: Any) -> None:
 def test_the_box_is_where_it_was(scene: Scene, held_box: Any) -> None:
     true = held_box.pose.apply(held_box.box.verts)
     found = scene.objects[0].verts_cam
-    assert _chamfer_cm(true, found) < 2.5  # nearly all of it depth, along the line of sight
+    assert _chamfer_cm(true, found) < 3.0  # nearly all of it depth, along the line of sight
     assert scene.measures["box/iou_visible"].value > 0.85
     assert abs(np.log(scene.objects[0].pose.s / held_box.pose.s)) < 0.15
 

@@ -7,11 +7,14 @@ import pytest
 
 pytest.importorskip("manifold3d", reason="only needed to make new parametric meshes")
 
+from hoirecon.arrays import FloatArray, IntArray
 from hoirecon.data.objects import list_objects
 from hoirecon.data.objects.generators import devices, gym, seats, solids
 from hoirecon.data.objects.generators.assembly import MAX_FACES, Assembly, Variant
 from hoirecon.data.objects.generators.registry import all_variants
+from hoirecon.data.objects.signed_distance import ray_scene, unsigned_distance
 from hoirecon.data.objects.storage import read_mesh
+from hoirecon.mesh import Mesh
 
 VARIANTS = all_variants()
 STORED = {entry.id: entry for entry in list_objects()}
@@ -25,17 +28,31 @@ def test_stored_and_generated_are_the_same_set() -> None:
     assert set(VARIANTS) == {e.id for e in STORED.values() if e.kind == "parametric"}
 
 
+def _part_areas(mesh: Mesh, face_parts: IntArray, parts: int) -> FloatArray:
+    """(P,) area of each part, square metres."""
+    a, b, c = mesh.verts[mesh.faces].swapaxes(0, 1)
+    areas = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
+    return np.array([areas[face_parts == k].sum() for k in range(parts)])
+
+
 @pytest.mark.parametrize("variant", SWEEP)
 def test_generator_still_makes_the_stored_mesh(variant: Variant) -> None:
-    """Vertex numbers are part of the library's promise: a generator that changed must be stored anew on purpose."""
+    """The same surface with the same parts: a generator that changed must be stored anew on purpose.
+
+    Not the same numbers of vertices everywhere: the last bit of a product of matrices depends on the processor, and
+    where two surfaces coincide it decides which of them a union keeps (7 of 351 meshes on one with AVX-512). What is
+    promised to users are the numbers of the stored meshes.
+    """
     built, entry = variant.build(), STORED[variant.id]
     stored = read_mesh(entry.file)
-    assert len(built.verts) == entry.n_verts
+    longest = float(np.ptp(built.verts, axis=0).max())
     assert built.part_names == entry.part_names
-    np.testing.assert_array_equal(built.faces, stored.faces)
-    np.testing.assert_array_equal(built.face_parts, stored.face_parts)
-    # Stored vertices are rounded to 1/65535 of the longest side.
-    np.testing.assert_allclose(built.verts, stored.verts, atol=np.ptp(built.verts, axis=0).max() / 60000)
+    meshes = [Mesh(m.verts, m.faces) for m in (built, stored)]
+    for one, other in (meshes, meshes[::-1]):
+        assert unsigned_distance(ray_scene(other), one.verts).max() < 1e-4 * longest
+    areas = [_part_areas(m, np.asarray(f), len(entry.part_names)) for m, f in
+             zip(meshes, (built.face_parts, stored.face_parts), strict=True)]  # fmt: skip
+    np.testing.assert_allclose(areas[0], areas[1], rtol=0.01, atol=1e-4 * longest**2)
 
 
 def test_generators_are_deterministic() -> None:
