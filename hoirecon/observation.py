@@ -133,9 +133,8 @@ def runs_off(mask: BoolArray, least: float = 0.04) -> RunsOff:
     """
     if not mask.any():
         return RunsOff(False, False, False, False)
-    long = max(box_of_mask(mask)[2:])
-    edges = (mask[0], mask[-1], mask[:, 0], mask[:, -1])
-    return RunsOff(*(int(edge.sum()) > 0 and int(edge.sum()) >= least * long for edge in edges))
+    enough = max(1.0, least * max(box_of_mask(mask)[2:]))
+    return RunsOff(*(bool(edge.sum() >= enough) for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1])))
 
 
 def check_box(box: Any, width: int, height: int, name: str = "object_box") -> Box:

@@ -12,7 +12,7 @@ from hoirecon.arrays import BoolArray, as_mask
 from hoirecon.camera import Camera
 from hoirecon.errors import InputError
 from hoirecon.images import LoadedImage, read_image
-from hoirecon.observation import Keypoints, Observation, box_of_mask, runs_off
+from hoirecon.observation import Keypoints, Observation, box_of_mask
 from hoirecon.perception.cameras import camera_for
 from hoirecon.perception.cut_off import distrust_cut_off
 from hoirecon.perception.importers import read_mask
@@ -105,7 +105,7 @@ def observe(
                 f"object {i}: cut out from a box by its colours alone: check the overlay, strokes are surer",
             )
     landmarks = taken.keypoints if keypoints is not None else distrust_cut_off(taken.keypoints, body)
-    if keypoints is None and runs_off(body).top:
+    if landmarks is not taken.keypoints:
         notes = (*notes, CUT_OFF)
     visible = body & ~np.logical_or.reduce([np.zeros(size, dtype=bool), *masks])
     return Observation(

@@ -17,10 +17,10 @@ PersonChoice = str | int | Box
 
 FILLS_WELL = 0.5
 """Landmarks that fill a told box so well need no second look."""
-FILLS_AT_ALL = 0.1
-"""Who fills the told box less than this, by box or by landmarks, is not the person in it."""
 FILLS_BETTER = 0.1
 """Those of a second look must fill it better by so much."""
+FILLS_AT_ALL = 0.1
+"""Who fills the told box less than this, by box or by landmarks, is not the person in it."""
 
 
 def find_persons(image: ByteArray, detector: PersonDetector, around: Sequence[Box] = ()) -> list[PersonDetection]:

@@ -52,7 +52,7 @@ def test_a_few_pixels_at_the_edge_are_noise() -> None:
 @pytest.mark.parametrize("layout", ["blazepose33", "coco17", "other"])
 def test_the_head_and_what_is_near_the_top_are_hardly_believed(layout: str) -> None:
     seen = _standing(layout)
-    trust = edge_trust(seen, _mask(0, 90))
+    trust = edge_trust(seen)
     heads = HEAD.get(layout, 0)
     expected = [max(LEAST_TRUST, min(1.0, y / (NEAR_EDGE * 90))) * (HEAD_TRUST if k < heads else 1)
                 for k, y in enumerate(seen.xy[:, 1])]  # fmt: skip
