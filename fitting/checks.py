@@ -28,7 +28,8 @@ from hoirecon.scene import SceneBody
 AnyBody = PersonToFit | BodyFit | SceneBody
 
 POSITIVE = ("_sigma", "_sigma_px", "_scale", "_softness", "_points", "_cells", "_faces", "samples", "raster", "chunk",
-            "keep", "carried", "anchor", "anchor_transl", "temperature", "iterations", "contact_scale")  # fmt: skip
+            "keep", "finish", "best", "carried", "anchor", "anchor_transl", "temperature", "iterations",
+            "contact_scale")  # fmt: skip
 """Endings of the names of settings that must be above 0; the others only must not be negative."""
 
 

@@ -139,6 +139,8 @@ class Search:
         generator = torch.Generator().manual_seed(self.config.seed + number)
         new = [_flipped(best, axis) for axis in range(3)] if number == 0 and kicks.flips else []
         new += [_kicked(best, kicks.turn, kicks.growth, generator) for _ in range(kicks.each)]
+        if not new:  # half turns alone were asked for, and they belong to the first round
+            return state, quad
         moved, new_quad = self.finish(_joined(new), kicks.keep, kicks.iterations)
         return _joined([state.seen_by(moved.view), moved]), Quadratic.joined([quad, new_quad])
 

@@ -168,6 +168,7 @@ BOTH: dict[str, tuple[Callable[[Given], Any], str]] = {
     "negative scale": (lambda g: set_stage(g, "coarse", contour_scale=-1.0), "coarse.contour_scale must be above 0"),
     "zero sigma": (lambda g: setattr(g, "config", FitConfig(contact_sigma=0.0)), "contact_sigma must be above 0"),
     "NaN sigma": (lambda g: setattr(g, "config", FitConfig(contour_sigma=np.nan)), "contour_sigma must be above 0"),
+    "nothing finished": (lambda g: setattr(g, "config", FitConfig(finish=0)), "finish must be above 0"),
     "negative weight": (lambda g: setattr(g, "config", FitConfig(contact_weight=-1.0)), "contact_weight .*0 or more"),
     "no hypotheses kept": (lambda g: FitConfig(keep=0), "keep >= 1"),
     "config of words": (lambda g: setattr(g, "config", {"hypotheses": 3}), "FitConfig.* got dict"),

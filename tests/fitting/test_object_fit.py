@@ -316,6 +316,16 @@ def test_kicks_find_what_one_wrong_start_misses(small_scene: Callable[..., Any])
     assert again.energy == found.energy
 
 
+def test_half_turns_alone_are_kicks_too(small_scene: Callable[..., Any]) -> None:
+    """Later rounds have none; what was found stays."""
+    scene = small_scene()
+    config = FitConfig(hypotheses=8, keep=4, finish=2)
+    once, twice = (fit(scene, dataclasses.replace(config, kicks=KickConfig(rounds=n, each=0))) for n in (1, 2))
+    assert twice.energy == once.energy
+    never = fit(scene, dataclasses.replace(config, kicks=KickConfig(each=0, flips=False)))
+    assert never.evaluations < once.evaluations
+
+
 def test_of_two_equal_minima_the_wider_ranks_first() -> None:
     eye = torch.eye(7)[None]
     hessian = torch.cat([eye * 100, eye])
