@@ -136,7 +136,8 @@ def make_region(
     Args:
         mask: (H, W) visible pixels of the object.
         camera: intrinsics of the image.
-        person: visible pixels of the person (None: as the body is drawn) and the posed body, camera frame.
+        person: visible pixels of the person (None: as the body is drawn, but for ``placed`` and what is beyond the
+            picture) and the posed body, camera frame.
         occluders: (H, W) pixels of things at unknown depth.
         placed: visible pixels and meshes (camera frame) of objects that are fitted already.
         max_cells: larger regions are averaged down to this side.
@@ -154,13 +155,15 @@ def make_region(
     square = _square_around(mask)
     cells = min(square[2], max_cells)
     local = camera.cropped(square[0], square[1], square[2], square[2]).resized(cells, cells)
-    visible = _crop(mask, square, cells)
+    visible = _crop(mask, square, cells, keep_thin=True)
     front = np.full((cells, cells), NOTHING_BEFORE)
     outside = ~_crop(np.ones_like(mask), square, cells)
     front[outside] = 0.0
     for pixels, mesh in (*placed, person):  # the person last: its depth is the one that `backdrop` asks for
         depth = _depth(mesh, local)
-        shown = np.isfinite(depth) if pixels is None else _crop(pixels, square, cells)
+        # Without a person mask the body hides where it is drawn, but for what is seen before it and beyond the picture.
+        drawn = np.isfinite(depth) & (front == NOTHING_BEFORE)
+        shown = drawn if pixels is None else _crop(pixels, square, cells)
         front[shown] = _filled(depth)[shown]
     if occluders is not None:
         front[_crop(occluders, square, cells)] = 0.0
@@ -177,8 +180,11 @@ def _square_around(mask: BoolArray) -> tuple[int, int, int]:
     return int((left + right - side) // 2), int((top + bottom - side) // 2), side
 
 
-def _crop(mask: BoolArray, square: tuple[int, int, int], cells: int) -> BoolArray:
-    """The mask in the region; False outside the image; averaged and cut at one half if the region is scaled down."""
+def _crop(mask: BoolArray, square: tuple[int, int, int], cells: int, keep_thin: bool = False) -> BoolArray:
+    """The mask in the region; False outside the image; averaged and cut at one half if the region is scaled down.
+
+    With ``keep_thin`` a mask so thin that no cell is half full is cut at half of its fullest cell: a string shows too.
+    """
     left, top, side = square
     out = np.zeros((side, side), dtype=np.float32)
     y0, y1 = max(top, 0), min(top + side, mask.shape[0])
@@ -188,7 +194,8 @@ def _crop(mask: BoolArray, square: tuple[int, int, int], cells: int) -> BoolArra
         import cv2
 
         out = cv2.resize(out, (cells, cells), interpolation=cv2.INTER_AREA)
-    return np.asarray(out > 0.5)
+    level = 0.5 * float(out.max()) if keep_thin and not (out > 0.5).any() else 0.5
+    return np.asarray(out > level)
 
 
 def _depth(mesh: Mesh, camera: Camera) -> FloatArray:

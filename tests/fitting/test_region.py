@@ -115,6 +115,29 @@ def test_large_masks_are_averaged_down_to_the_same_geometry() -> None:
     torch.testing.assert_close(here * ratio, there, rtol=0, atol=2.0)
 
 
+def test_a_string_that_fills_half_of_no_cell_is_seen_all_the_same() -> None:
+    camera = Camera.from_focal(1200.0, 1600, 1200)
+    mask = np.zeros((1200, 1600), dtype=bool)
+    mask[600, 100:1500] = True  # cells of 4.7 pixels
+    region = make_region(mask, camera, (None, WALL))
+    left, top, right, bottom = region.box
+    assert right - left == pytest.approx(1400 / region.px_per_cell, abs=2)
+    assert bottom - top == 1
+
+
+def test_where_no_person_mask_is_given_the_body_does_not_cover_what_is_seen_before_it() -> None:
+    """Nor does it say how far away things are beyond the picture."""
+    near = Mesh(np.array([[-0.3, -0.1, 1.5], [-0.1, -0.1, 1.5], [-0.1, 0.1, 1.5], [-0.3, 0.1, 1.5]]), WALL.faces)
+    thing = np.zeros((150, 200), dtype=bool)
+    thing[55:95, 40:80] = True
+    before, beyond = torch.tensor([60.0, 75.0]), torch.tensor([-10.0, 75.0])
+    for x, where, depth in ((90.0, before, 1.5), (8.0, beyond, 0.0)):
+        region = make_region(disc(12.0, x=x) & ~thing, CAMERA, (None, WALL), None, ((thing, near),))
+        shift = torch.tensor([region.camera.centre[0] - 100, region.camera.centre[1] - 75])
+        kind, _, _, front = region.lookup(where + shift)
+        assert (int(kind), float(front)) == (HIDING, pytest.approx(depth))
+
+
 @pytest.mark.parametrize("pixels", [0, 5])
 def test_an_empty_mask_is_an_error(pixels: int) -> None:
     mask = np.zeros((150, 200), dtype=bool)
