@@ -14,7 +14,8 @@ from hoirecon.fitting.objective import Residuals, Term, TermReport
 TERM_NAMES = (
     "outline on mask", "mask on outline", "depth order", "scale prior", "depth prior", "near people", "ground support",
     "perhaps on ground", "object above ground", "feet above ground", "landmarks_2d", "joint_limits", "body on mask",
-    "mask on body", "pose anchor", "contact", "skin on object", "object on skin", "body in object", "object in body",
+    "mask on body", "hands and feet", "pose anchor", "finger range", "contact", "skin on object",
+    "object on skin", "body in object", "object in body",
     "object in object", "even motion", "even pose",
 )  # fmt: skip
 """Terms that a joint fit has where they apply; of several things each has its own: ``contact (person 0, cup)``."""

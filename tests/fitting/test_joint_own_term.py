@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -113,6 +114,17 @@ def test_bad_terms_and_names_are_refused(scene: JointScene) -> None:
         JointConfig(factors={"contcat": 2.0})
     with pytest.raises(InputError, match=r"0 .leave it out. or more"):
         JointConfig(factors={"contact": -1.0})
+
+
+def test_every_term_of_a_person_can_be_weighed(scene: JointScene) -> None:
+    """What holds hands, feet and fingers too."""
+    person = replace(scene.people[0], ends_sigma_m=(0.01, 0.01, 0.02))
+    config = JointConfig(fingers=True, body_first=False)
+    problem = replace(scene, people=(person,)).problem(config=config)
+    names = {t.name for t in problem.terms(config.whole)}
+    assert {"hands and feet", "finger range"} <= names <= set(TERM_NAMES)
+    without = replace(config, factors=dict.fromkeys(names & {"hands and feet", "finger range"}, 0.0))
+    assert len(replace(problem, config=without).terms(config.whole)) == len(names) - 2
 
 
 def test_factors_change_weights_and_leave_out(problem: JointProblem) -> None:
