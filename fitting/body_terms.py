@@ -52,12 +52,14 @@ class BodyView:
 
 
 def project(points: Tensor, K: Tensor) -> tuple[Tensor, Tensor]:
-    """Pixels (..., 2) of points (..., 3) in the camera frame, and the derivative (..., 2, 3)."""
+    """Pixels (..., 2) of points (..., 3) in the camera frame, and the derivative (..., 2, 3); none by a depth that is
+    not heeded (:data:`MIN_DEPTH`)."""
     z = points[..., 2].clamp_min(MIN_DEPTH)
+    heeded = (points[..., 2] > MIN_DEPTH).to(points.dtype)
     focal = torch.stack([K[0, 0], K[1, 1]])
     centred = focal * points[..., :2] / z[..., None]
     diagonal = torch.diag_embed(focal / z[..., None])
-    return centred + K[:2, 2], torch.cat([diagonal, (-centred / z[..., None])[..., None]], dim=-1)
+    return centred + K[:2, 2], torch.cat([diagonal, (-centred / z[..., None] * heeded[..., None])[..., None]], dim=-1)
 
 
 @dataclass(frozen=True)

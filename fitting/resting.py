@@ -18,7 +18,7 @@ from hoirecon.arrays import FloatArray
 from hoirecon.fitting.fit_config import FitConfig
 from hoirecon.fitting.ground import Ground
 from hoirecon.fitting.object_problem import ObjectProblem
-from hoirecon.fitting.object_state import DOF, ObjectState
+from hoirecon.fitting.object_state import DOF, NEAR, ObjectState
 from hoirecon.fitting.object_types import ObjectFit
 from hoirecon.fitting.objective import Residuals, linearise
 from hoirecon.pose import ObjectPose
@@ -44,10 +44,10 @@ class NearPeople:
 
     def residuals(self, state: ObjectState) -> Residuals:
         """(B, 1, 1) logarithm of the ratio of depths."""
-        z = state.t[:, 2].clamp_min(0.05)
+        z = state.t[:, 2].clamp_min(NEAR)
         r = (z / self.depth).log() / self.sigma
         J = r.new_zeros(len(r), 1, 1, DOF)
-        J[..., 5] = (1 / (z * self.sigma))[:, None, None]
+        J[..., 5] = ((state.t[:, 2] > NEAR) / (z * self.sigma))[:, None, None]
         return Residuals(r[:, None, None], J, torch.ones_like(r)[:, None], self.sigma, "ratio")
 
 

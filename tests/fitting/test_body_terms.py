@@ -226,6 +226,13 @@ def test_projection_is_the_cameras_and_finite_behind_it() -> None:
     assert torch.isfinite(J).all()
 
 
+@pytest.mark.parametrize("depth", [2.0, 0.03, -1.0])
+def test_the_projection_s_derivative_is_its_own_where_depth_is_held_too(depth: float) -> None:
+    at = torch.tensor([0.1, -0.2, depth], dtype=torch.float64)
+    numeric = torch.autograd.functional.jacobian(lambda p: project(p, K)[0], at)
+    torch.testing.assert_close(project(at, K)[1], numeric)
+
+
 def test_long_steps_are_shortened_as_a_whole() -> None:
     step = torch.zeros(2, 80, dtype=torch.float64)
     step[0, 10], step[0, 70], step[1, 10] = 2.0, 1.0, 0.1

@@ -31,8 +31,8 @@ from hoirecon.fitting.joint_terms import OnObject
 from hoirecon.fitting.joint_view import JointView
 from hoirecon.fitting.object_state import ObjectState
 from hoirecon.fitting.object_types import ObjectToFit
-from hoirecon.fitting.objective import Term, linearise
-from hoirecon.fitting.resting import twin_on_ground
+from hoirecon.fitting.objective import Residuals, Term, linearise
+from hoirecon.fitting.resting import NearPeople, twin_on_ground
 from hoirecon.observation import Observation
 from hoirecon.pose import ObjectPose
 from hoirecon.scene import SceneBody
@@ -291,6 +291,17 @@ def test_nothing_sinks_into_a_given_ground(scene: JointScene, quick: JointConfig
         assert ("feet above ground" in found.terms) == (ground is not None)  # they are on a guessed one anyhow
         assert GUESSED_GROUND not in found.flags
     assert heights[1] > heights[0] + 0.01
+
+
+@pytest.mark.parametrize("depth", [2.0, 0.02, -1.0])
+def test_what_is_near_people_pulls_only_where_depth_is_heeded(depth: float) -> None:
+    term, shift = NearPeople(2.5), torch.tensor([[0.0, 0.0, depth]], dtype=torch.float64)
+
+    def at(t: torch.Tensor) -> Residuals:
+        return term.residuals(ObjectState(torch.eye(3).double()[None], t, t[:, 0] * 0, None))  # type: ignore[arg-type]
+
+    numeric = torch.autograd.functional.jacobian(lambda t: at(t).r[0, 0, 0], shift)
+    torch.testing.assert_close(at(shift).J[0, 0, 0, 3:6], numeric[0])
 
 
 def test_a_ground_that_is_none_is_refused() -> None:
