@@ -9,6 +9,7 @@ import numpy as np
 from hoirecon.arrays import FloatArray
 from hoirecon.contact.protocols import ContactObject, PartPair
 from hoirecon.data.body.parts import BodyParts
+from hoirecon.errors import InputError
 from hoirecon.fitting.contact_pairs import sample_surface
 from hoirecon.mesh import Mesh
 from hoirecon.pose import ObjectPose
@@ -34,20 +35,27 @@ def held_way_round(
         parts: names of its parts.
         obj: the object.
         pose: one of the equivalent poses.
-        pairs: which part touches which.
+        pairs: which part touches which; what body or object do not have, and what surely does not touch, says nothing.
         symmetry: (N, 3, 3) rotations about the object frame's origin that leave the object looking the same, the
             identity first.
 
     Returns:
         The given pose if nothing is better by more than a millimetre.
     """
-    sure = [pair for pair in pairs if pair.object_part in obj.parts]
+    sure = [p for p in pairs if p.object_part in obj.parts and p.probability > 0 and _has(parts, p.body_part)]
     if not sure or len(symmetry) < 2:
         return pose
     poses = [ObjectPose(pose.R @ turn, pose.t, pose.s) for turn in symmetry]
     costs = [_gap(verts_cam, parts, obj, candidate, sure) for candidate in poses]
     best = int(np.argmin(costs))
     return poses[best] if costs[best] < costs[0] - 1e-3 else pose
+
+
+def _has(parts: BodyParts, name: str) -> bool:
+    try:
+        return bool(parts.expand(name))
+    except InputError:  # of another body
+        return False
 
 
 def _gap(

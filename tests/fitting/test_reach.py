@@ -34,3 +34,16 @@ def test_a_flipped_bar_is_turned_round_and_only_then(model: BodyModel) -> None:
     np.testing.assert_allclose(again.R[0, 0], 1, atol=1e-9)
     assert held_way_round(model.rest_verts, model.parts, obj, right, PAIRS, turns) is right
     assert held_way_round(model.rest_verts, model.parts, obj, flipped, PAIRS, np.eye(3)[None]) is flipped
+
+
+def test_pairs_that_tell_nothing_turn_nothing(model: BodyModel) -> None:
+    """Parts that surely do not touch, and parts that another body has."""
+    bar = load_object("barbell")
+    obj, turns = ContactObject.of(bar), bar.symmetry.rotations(8)
+    flipped = ObjectPose(_at_hands(model).R @ np.diag([-1.0, 1.0, -1.0]), _at_hands(model).t)
+    silent = (PartPair("left_palm", "bar_left", 0.0), PartPair("left_tentacle", "bar_left", 0.9))
+    assert held_way_round(model.rest_verts, model.parts, obj, flipped, silent, turns) is flipped
+    alone, beside = (
+        held_way_round(model.rest_verts, model.parts, obj, flipped, p, turns) for p in (PAIRS, (*PAIRS, *silent))
+    )
+    np.testing.assert_array_equal(alone.R, beside.R)
