@@ -65,9 +65,12 @@ class Ground:
                 f"the ground's normal is a unit vector that points up, and up is -y in the camera frame, got {normal}: "
                 f"turn it round"
             )
-        if not self.sigma > 0 or self.tilt_sigma < 0:
+        if not self.sigma > 0 or not self.tilt_sigma >= 0:
             raise InputError(f"the ground's noise must be positive, got {self.sigma} m and {self.tilt_sigma} rad")
         object.__setattr__(self, "normal", normal / length)
+        object.__setattr__(self, "height", float(as_floats(self.height, (), "height of the ground")))
+        if self.about is not None:
+            object.__setattr__(self, "about", as_floats(self.about, (3,), "the place about which the ground is known"))
 
     def above(self, points: FloatArray) -> FloatArray:
         """(...) heights of points (..., 3) over the ground, metres."""

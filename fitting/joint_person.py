@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hoirecon.arrays import FloatArray
+from hoirecon.arrays import FloatArray, as_floats
 from hoirecon.body_params import BodyParams
 from hoirecon.data.body.jacobian import BodyPoints, points_at, points_of_joints, points_of_landmarks, points_of_verts
 from hoirecon.data.body.landmarks import body_landmarks
@@ -57,6 +57,16 @@ class PersonToFit:
     for each joint (:data:`~hoirecon.fitting.joint_terms.ANCHOR_DEGREES`)."""
     silhouette_sigma_px: float | None = None
     """Noise of the person's contour against the body without clothes, pixels; None: as of the landmarks."""
+
+    def __post_init__(self) -> None:
+        noises = {
+            "ends_sigma_m": (self.ends_sigma_m, (3,)),
+            "joints_sigma_deg": (self.joints_sigma_deg, ()),
+            "silhouette_sigma_px": (self.silhouette_sigma_px, ()),
+        }
+        for name, (value, shape) in noises.items():
+            if value is not None and not (as_floats(value, shape, f"{name} of {self.name}") > 0).all():
+                raise InputError(f"{name} of {self.name} must be above 0, got {value}: None says that it is not known")
 
     @classmethod
     def of(cls, body: PersonToFit | BodyFit | SceneBody) -> PersonToFit:

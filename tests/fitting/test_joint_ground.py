@@ -310,5 +310,12 @@ def test_a_ground_that_is_none_is_refused() -> None:
             Ground(np.array(bad), 0.0)
     with pytest.raises(InputError, match="noise must be positive"):
         Ground(np.array([0.0, -1.0, 0.0]), 0.0, sigma=0.0)
+    up = np.array([0.0, -1.0, 0.0])
+    with pytest.raises(InputError, match=r"height of the ground holds .* NaN"):
+        Ground(up, np.nan)
+    with pytest.raises(InputError, match="about which the ground is known has shape"):
+        Ground(up, -1.2, about=np.zeros(2))
+    with pytest.raises(InputError, match="noise must be positive"):
+        Ground(up, -1.2, tilt_sigma=np.nan)
     with pytest.raises(InputError, match="0 or more"):
         JointConfig(support_weight=-1.0)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from hoirecon.errors import InputError
 from hoirecon.fitting.joint_config import JointConfig
 from hoirecon.fitting.joint_fit import bodies_first, energy
 from hoirecon.fitting.joint_places import ENDS
@@ -61,6 +63,21 @@ def test_wrong_landmarks_move_held_hands_less(scene: JointScene) -> None:
         return float((after - before).norm(dim=1).mean())
 
     assert moved((0.005, 0.005, 0.005)) < 0.5 * moved(None)
+
+
+@pytest.mark.parametrize(
+    ("noise", "told"),
+    [
+        ({"joints_sigma_deg": 0.0}, "joints_sigma_deg of person must be above 0, got 0.0"),
+        ({"joints_sigma_deg": -3.0}, "above 0"),
+        ({"ends_sigma_m": (0.01, 0.0, 0.01)}, "ends_sigma_m of person must be above 0"),
+        ({"ends_sigma_m": 0.01}, r"expected \(3\)"),
+        ({"silhouette_sigma_px": np.nan}, "silhouette_sigma_px of person holds 1 values that are NaN"),
+    ],
+)
+def test_noise_that_is_none_is_refused(scene: JointScene, noise: dict[str, Any], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        replace(scene.people[0], **noise)
 
 
 @pytest.mark.parametrize("seen", [0, 3])
