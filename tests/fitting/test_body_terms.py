@@ -229,7 +229,7 @@ def test_projection_is_the_cameras_and_finite_behind_it() -> None:
 @pytest.mark.parametrize("depth", [2.0, 0.03, -1.0])
 def test_the_projection_s_derivative_is_its_own_where_depth_is_held_too(depth: float) -> None:
     at = torch.tensor([0.1, -0.2, depth], dtype=torch.float64)
-    numeric = torch.autograd.functional.jacobian(lambda p: project(p, K)[0], at)
+    numeric = torch.func.jacrev(lambda p: project(p, K)[0])(at)
     torch.testing.assert_close(project(at, K)[1], numeric)
 
 

@@ -298,9 +298,9 @@ def test_what_is_near_people_pulls_only_where_depth_is_heeded(depth: float) -> N
     term, shift = NearPeople(2.5), torch.tensor([[0.0, 0.0, depth]], dtype=torch.float64)
 
     def at(t: torch.Tensor) -> Residuals:
-        return term.residuals(ObjectState(torch.eye(3).double()[None], t, t[:, 0] * 0, None))  # type: ignore[arg-type]
+        return term.residuals(ObjectState(torch.eye(3).double()[None], t, t[:, 0] * 0, None))
 
-    numeric = torch.autograd.functional.jacobian(lambda t: at(t).r[0, 0, 0], shift)
+    numeric = torch.func.jacrev(lambda t: at(t).r[0, 0, 0])(shift)
     torch.testing.assert_close(at(shift).J[0, 0, 0, 3:6], numeric[0])
 
 

@@ -135,7 +135,8 @@ def test_where_no_person_mask_is_given_the_body_does_not_cover_what_is_seen_befo
         region = make_region(disc(12.0, x=x) & ~thing, CAMERA, (None, WALL), None, ((thing, near),))
         shift = torch.tensor([region.camera.centre[0] - 100, region.camera.centre[1] - 75])
         kind, _, _, front = region.lookup(where + shift)
-        assert (int(kind), float(front)) == (HIDING, pytest.approx(depth))
+        assert int(kind) == HIDING
+        assert float(front) == pytest.approx(depth)
 
 
 @pytest.mark.parametrize("pixels", [0, 5])
