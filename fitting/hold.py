@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -26,10 +27,11 @@ from hoirecon.fitting.joint_fit import hypotheses
 from hoirecon.fitting.joint_view import JointView
 from hoirecon.fitting.object_fit import AMBIGUOUS
 from hoirecon.fitting.object_types import ObjectAlternative, ObjectFit, ObjectToFit
-from hoirecon.fitting.objective import Term
+from hoirecon.fitting.objective import Term, TermReport
 from hoirecon.fitting.part_contact import PartContactConfig, part_terms
 from hoirecon.fitting.reach import held_way_round
 from hoirecon.fitting.report import JointFit
+from hoirecon.fitting.term_names import speaks_of, thing_names
 from hoirecon.observation import Observation
 from hoirecon.pose import ObjectPose
 from hoirecon.scene import SceneBody
@@ -105,24 +107,28 @@ def object_fits(fits: Sequence[ObjectFit], first: JointFit, last: JointFit) -> l
 
     Runners-up and ambiguity come from the first, which carried several hypotheses; pose and residuals from the last.
     """
-    return [_object_fit(k, fit, first, last, len(fits) > 1) for k, fit in enumerate(fits)]
+    called = thing_names([fit.name for fit in fits])
+    own = [{n: r for n, r in last.terms.items() if len(fits) == 1 or speaks_of(n, thing)} for thing in called]
+    return [_object_fit(k, fit, first, last, own[k]) for k, fit in enumerate(fits)]
 
 
-def _object_fit(k: int, fit: ObjectFit, first: JointFit, last: JointFit, several: bool) -> ObjectFit:
+def _object_fit(
+    k: int, fit: ObjectFit, first: JointFit, last: JointFit, terms: dict[str, TermReport[Any]]
+) -> ObjectFit:
     best = first.best.energy
     others = tuple(
         ObjectAlternative(a.poses[k], max(a.energy, best) - best + last.best.energy, a.iou_visible[k])
         for a in sorted(first.alternatives, key=lambda a: a.energy)
     )
-    mine = {name: report for name, report in last.terms.items() if not several or fit.name in name}
-    flags = [flag for flag in first.flags if flag == AMBIGUOUS] + [flag for flag in last.flags if flag != AMBIGUOUS]
+    flags = [flag for flag in first.object_flags[k] if flag == AMBIGUOUS]
+    flags += [flag for flag in last.object_flags[k] if flag != AMBIGUOUS]
     deepest = max((o.depth_mm for o in last.overlaps if o.obj == k), default=0.0)
     return replace(
         fit,
         pose=last.best.poses[k],
         energy=last.best.energy,
         alternatives=others,
-        terms=mine,
+        terms=terms,
         iou_visible=last.best.iou_visible[k],
         max_penetration_mm=deepest,
         flags=tuple(dict.fromkeys(flags)),

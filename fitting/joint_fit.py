@@ -125,8 +125,10 @@ def with_names(problem: JointProblem, result: JointFit) -> JointFit:
     """The result with terms that know their names, and a flag if the ground was guessed."""
     guessed = problem.ground is not None and problem.ground.source != "given"
     used = guessed and any(name.startswith("ground support") for name in result.terms)
-    flags = (*result.flags, GUESSED_GROUND) if used else result.flags
-    return replace(result, terms=NamedTerms(result.terms), flags=flags)
+    if used:
+        own = [(*said, GUESSED_GROUND) if k in problem.resting else said for k, said in enumerate(result.object_flags)]
+        result = replace(result, flags=(*result.flags, GUESSED_GROUND), object_flags=tuple(own))
+    return replace(result, terms=NamedTerms(result.terms))
 
 
 def _check_form(config: JointConfig, pairs: dict[tuple[int, int], Pair], points: Mapping[tuple[int, int], Any]) -> None:

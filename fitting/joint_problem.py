@@ -27,7 +27,7 @@ from hoirecon.fitting.object_terms import DepthPrior, ScalePrior
 from hoirecon.fitting.objective import Term
 from hoirecon.fitting.resting import NearPeople
 from hoirecon.fitting.surface_contact import ObjectOnSkin, SkinOnObject
-from hoirecon.fitting.term_names import weighed
+from hoirecon.fitting.term_names import thing_names, weighed
 from hoirecon.mesh import Mesh
 from hoirecon.observation import Observation
 from hoirecon.pose import ObjectPose
@@ -145,8 +145,7 @@ class JointProblem:
 
     def thing_name(self, index: int) -> str:
         """Name of an object in the names of terms; numbered where several are called the same."""
-        name = self.objects[index].name
-        return name if [o.name for o in self.objects].count(name) == 1 else f"{name} {index}"
+        return thing_names([o.name for o in self.objects])[index]
 
     def _penetration(self, stage: StageConfig) -> list[Term[JointView]]:
         """Of all pairs of a body and an object that come near each other."""

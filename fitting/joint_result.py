@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hoirecon.fitting.contact_pairs import sample_surface
 from hoirecon.fitting.covariance import Covariance, contour_misfit, hypothesis_spread, laplace, split, tangent, weakest
-from hoirecon.fitting.evidence_checks import mesh_flags
+from hoirecon.fitting.evidence_checks import OPEN_MESH, mesh_flags
 from hoirecon.fitting.expected_error import ExpectedError, Opinion, error_of, is_ambiguous
 from hoirecon.fitting.fit_config import FitConfig
 from hoirecon.fitting.hypotheses import set_distance
@@ -26,6 +26,10 @@ from hoirecon.fitting.report import JointFit, JointSolution, Overlap, exact_ious
 from hoirecon.fitting.visible import visible_ious
 from hoirecon.mesh import Mesh
 from hoirecon.scene import SceneBody
+
+FLAGS = (AMBIGUOUS, "no contact", "scale set by prior", "covers the mask poorly", "penetrates the body",
+         "starts dropped", OPEN_MESH)  # fmt: skip
+"""All that is said of objects."""
 
 
 def make_result(
@@ -68,6 +72,7 @@ def make_result(
         for k, name in enumerate(state.layout.objects)
     }
     errors = _errors(problem, solutions, covariance, fits)
+    flags = _flags(problem, solutions[0], covariance, errors, overlaps, dropped)
     exact = exact_ious(problem.observation.object_masks, problem.observation.camera, bodies, objects)
     seconds["report"] = time.process_time() - clock
     return JointFit(
@@ -83,7 +88,8 @@ def make_result(
             for p, b in zip(problem.people, first.bodies, strict=True)
         ),
         object_fits=tuple(fits),
-        flags=_flags(problem, solutions[0], covariance, errors, overlaps, dropped),
+        flags=_said_of_any(flags),
+        object_flags=tuple(flags),
         seconds=seconds,
         predicted_error_m=tuple(e.error_m for e in errors),
         chance_far=tuple(e.chance_far for e in errors),
@@ -190,20 +196,23 @@ def _flags(
     errors: list[ExpectedError],
     overlaps: tuple[Overlap, ...],
     dropped: int,
-) -> tuple[str, ...]:
-    touched = {edge.obj for edge in problem.edges}
-    names = list(covariance.spread)
-    unsure = any(
-        p.scale_prior[1] > 2e-3 and np.sqrt(covariance.blocks[n][6, 6]) > SCALE_UNSURE * p.scale_prior[1]
-        for n, p in zip(names, problem.objects, strict=True)
-    )
-    found = {
-        AMBIGUOUS: any(is_ambiguous(e.chance_far, problem.config.ambiguous_odds) for e in errors),
-        "no contact": len(touched) < len(problem.objects),
-        "scale set by prior": unsure or len(touched) < len(problem.objects),
-        "covers the mask poorly": min(best.iou_visible) < POOR_IOU,
-        "penetrates the body": any(o.depth_mm > DEEP_MM for o in overlaps),
-        "starts dropped": dropped > 0,
-    }
-    torn = [flag for mesh in problem.meshes for flag in mesh_flags(mesh)]
-    return (*(flag for flag, is_set in found.items() if is_set), *dict.fromkeys(torn))
+) -> list[tuple[str, ...]]:
+    """Of each object."""
+    touched, flags = {edge.obj for edge in problem.edges}, []
+    for k, (name, thing) in enumerate(zip(covariance.spread, problem.objects, strict=True)):
+        sigma, std = thing.scale_prior[1], np.sqrt(covariance.blocks[name][6, 6])
+        found = {
+            AMBIGUOUS: is_ambiguous(errors[k].chance_far, problem.config.ambiguous_odds),
+            "no contact": k not in touched,
+            "scale set by prior": k not in touched or (sigma > 2e-3 and std > SCALE_UNSURE * sigma),
+            "covers the mask poorly": best.iou_visible[k] < POOR_IOU,
+            "penetrates the body": any(o.depth_mm > DEEP_MM for o in overlaps if o.obj == k),
+            "starts dropped": dropped > 0,
+        }
+        flags.append((*(flag for flag, is_set in found.items() if is_set), *mesh_flags(problem.meshes[k])))
+    return flags
+
+
+def _said_of_any(flags: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """Each flag that any object has, once; in the same order however many objects there are."""
+    return tuple(flag for flag in FLAGS if any(flag in own for own in flags))

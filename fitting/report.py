@@ -83,6 +83,8 @@ class JointFit:
     chance_far: tuple[float, ...] = ()
     """Per object: chance, 0..1, that it is farther off than
     :attr:`~hoirecon.fitting.fit_config.FitConfig.ambiguous_distance` (5 cm); the flag ``ambiguous`` is set by it."""
+    object_flags: tuple[tuple[str, ...], ...] = ()
+    """Per object: those of :attr:`flags` that are true of it."""
 
     @property
     def max_penetration_mm(self) -> float:

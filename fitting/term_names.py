@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,27 @@ TERM_NAMES = (
     "object in object", "even motion", "even pose",
 )  # fmt: skip
 """Terms that a joint fit has where they apply; of several things each has its own: ``contact (person 0, cup)``."""
+
+
+def thing_names(names: Sequence[str]) -> list[str]:
+    """What objects are called in the names of terms: as they are, numbered where several are called the same.
+
+    Example:
+        >>> thing_names(["cup", "lamp", "cup"])
+        ['cup 0', 'lamp', 'cup 2']
+    """
+    called = [name if names.count(name) == 1 else f"{name} {k}" for k, name in enumerate(names)]
+    return called if len(set(called)) == len(called) else [f"{name} {k}" for k, name in enumerate(names)]
+
+
+def speaks_of(term: str, thing: str) -> bool:
+    """Whether a term, by its name, is one of a thing's, which is called as in :func:`thing_names`.
+
+    Example:
+        >>> [speaks_of("contact (person, cup 1)", thing) for thing in ("cup 1", "cup")]
+        [True, False]
+    """
+    return term.endswith((f" ({thing})", f", {thing})")) or f" ({thing}, " in term
 
 
 def advice(name: object, known: Iterable[str]) -> str:
