@@ -80,7 +80,7 @@ class JointConfig:
     surface_points: int = 1500
     """Most vertices per body, those near the objects, asked for penetration."""
     touching: float = 0.1
-    """Least share of an edge's contact that makes a joint a touching one."""
+    """Least share of an edge's contact that makes a joint a touching one; if none has it, half of the largest does."""
     first_choice: float = 10.0
     """Another hypothesis replaces the first one (the first stage's choice) only if it is better by this energy: a free
     body can bend towards a wrong pose, and its own terms then jump by some units. Chosen among 4 to 100 on tuning

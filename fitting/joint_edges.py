@@ -215,9 +215,14 @@ def _normals_at(mesh: Mesh, points: FloatArray) -> FloatArray:
 
 
 def _touching(model: BodyModel, verts: Any, weights: FloatArray, share: float) -> tuple[int, ...]:
-    """Joints that carry at least a share of the contact; fingers count with their hand's wrist too, see the chain."""
+    """Joints that carry at least a share of the contact; fingers count with their hand's wrist too, see the chain.
+
+    Of contact so spread out that no joint has its share (somebody lies on a bed) those that carry half as much as the
+    one that carries most: a body that touches moves.
+    """
     joint = model.weights[torch.as_tensor(verts)].argmax(1).cpu().numpy()
     hand = np.where(joint >= 37, 21, np.where(joint >= 22, 20, joint))
     mass = np.bincount(hand, weights, minlength=52)
-    parts = np.nonzero(mass >= share)[0]
+    least = share if mass.max() >= share else mass.max() / 2
+    parts = np.nonzero(mass >= least)[0]
     return tuple(sorted({int(j) for j, h in zip(joint, hand, strict=True) if h in parts} | {int(j) for j in parts}))

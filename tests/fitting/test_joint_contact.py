@@ -10,11 +10,12 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from hoirecon.data.body import load_body
 from hoirecon.errors import InputError
 from hoirecon.fitting.fit_config import StageConfig
 from hoirecon.fitting.joint_config import JointConfig
 from hoirecon.fitting.joint_contact import CentroidContact, Contact, PairContact, TransportContact
-from hoirecon.fitting.joint_edges import make_edges
+from hoirecon.fitting.joint_edges import _touching, make_edges
 from hoirecon.fitting.joint_fit import fit, solve_terms
 from hoirecon.fitting.joint_problem import JointProblem
 from hoirecon.fitting.joint_state import JointState
@@ -267,3 +268,16 @@ def test_two_objects_give_way_to_each_other(two: JointScene, quick: JointConfig)
     assert depths[1] < 6  # the tolerance is 4 mm
     moved = [float((b.t - a.t).norm()) for a, b in zip(state.objects, found.objects, strict=True)]
     assert min(moved) > 0.5 * max(moved) > 0
+
+
+def test_a_body_that_touches_with_all_of_its_back_moves_too() -> None:
+    """Contact that is spread over so many joints that none has its share."""
+    model = load_body()
+    joint = model.weights.argmax(1)
+    many = (0, 1, 2, 3, 4, 5, 6, 9, 12, 15, 16, 17)
+    verts = np.array([int(torch.nonzero(joint == j)[0]) for j in many])
+    assert _touching(model, verts, np.full(12, 1 / 12), 0.1) == many
+    uneven = np.where(np.isin(many, (3, 6)), 0.09, 0.82 / 10)
+    uneven[0], uneven[1] = 0.02, uneven[1] + 0.062
+    assert _touching(model, verts, uneven, 0.1) == (1,)  # one has its share: as ever
+    assert _touching(model, verts, uneven, 0.5) == many[1:]
