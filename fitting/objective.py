@@ -213,7 +213,7 @@ class TermReport(Generic[State]):
 
 
 def report_term(term: Term[State], state: State, index: int = 0) -> TermReport[State]:
-    """Summarise one term for one problem of the batch, in px, mm or degrees."""
+    """Summarise one term for one problem of the batch, in px, mm or degrees; 0 if none of its samples counts."""
     res = term.residuals(state)
     norms = res.r[index].norm(dim=-1)
     w = res.w[index]
@@ -221,7 +221,7 @@ def report_term(term: Term[State], state: State, index: int = 0) -> TermReport[S
     order = torch.argsort(norms)
     below = torch.cumsum(w[order], 0) / total
     at = min(int((below < 0.5).sum()), len(norms) - 1) if len(norms) else 0
-    median = float(norms[order[at]]) if len(norms) else 0.0
+    median = float(norms[order[at]]) if bool(w.sum() > 0) else 0.0
     rms = float(((w * norms.square()).sum() / total).sqrt())
     rho, _ = gmof(norms.square(), term.robust)
     return TermReport(term.name, res.unit, median * res.sigma, rms * res.sigma, float((term.weight * w * rho).sum()))

@@ -226,3 +226,14 @@ def test_report_is_in_the_unit_of_the_term() -> None:
     assert (report.name, report.unit, report.median) == ("fixed", "px", 2.0)
     assert report.cost == pytest.approx(2 * (0.25 * 25 + 0.5 + 0.25 * 100))
     assert report.rms == pytest.approx(2 * (0.25 * 25 + 0.5 + 0.25 * 100) ** 0.5)
+
+
+def test_a_term_of_which_nothing_counts_reports_nothing() -> None:
+    class Unheard:
+        name, weight, robust = "unheard", 2.0, None
+
+        def residuals(self, state: Tensor) -> Residuals:
+            return Residuals(torch.ones(1, 3, 1), torch.zeros(1, 3, 1, 2), torch.zeros(1, 3), sigma=2.0, unit="px")
+
+    report = report_term(Unheard(), torch.zeros(1, 2))
+    assert (report.median, report.rms, report.cost) == (0.0, 0.0, 0.0)
