@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -133,9 +134,12 @@ def prepare_things(requests: Sequence[ObjectRequest]) -> list[Thing]:
 
 def told_apart(things: Sequence[Thing]) -> list[Thing]:
     """The same things; those of equal names get numbers."""
-    names = [thing.name for thing in things]
-    counts = [names[: i + 1].count(name) for i, name in enumerate(names)]
-    return [t if n == 1 else replace(t, name=f"{t.name} {n}") for t, n in zip(things, counts, strict=True)]
+    asked, told = {thing.name for thing in things}, list[str]()
+    for thing in things:
+        numbered = (f"{thing.name} {n}" for n in count(2))
+        free = (name for name in numbered if name not in asked and name not in told)
+        told.append(next(free) if thing.name in told else thing.name)
+    return [t if t.name == name else replace(t, name=name) for t, name in zip(things, told, strict=True)]
 
 
 def prepare_thing(request: ObjectRequest) -> Thing:

@@ -20,7 +20,7 @@ from hoirecon.perception.observe import observe
 from hoirecon.perception.protocols import MaskPrompt, PersonDetection
 from hoirecon.perception.text_boxes import FoundBox
 from hoirecon.reconstruction import ReconstructConfig, reconstruct
-from hoirecon.requests import ObjectRequest, locate, prepare_things
+from hoirecon.requests import ObjectRequest, locate, prepare_things, told_apart
 from hoirecon.scene import Scene
 
 QUICK = ReconstructConfig(fit=FitConfig(hypotheses=64, keep=8))
@@ -189,3 +189,5 @@ class TestRequests:
         box = (1.0, 1.0, 5.0, 5.0)
         things = prepare_things([ObjectRequest("cup", box), ObjectRequest("book", box), ObjectRequest("cup", box)])
         assert [thing.name for thing in things] == ["cup", "book", "cup 2"]
+        called = [replace(things[0], name=name) for name in ("cup", "cup", "cup 2", "cup")]
+        assert [thing.name for thing in told_apart(called)] == ["cup", "cup 3", "cup 2", "cup 4"]
