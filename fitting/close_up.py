@@ -31,7 +31,13 @@ SIGMA = 0.005
 
 
 def close_penetration(
-    mesh: Mesh, pose: ObjectPose, body_cam: FloatArray, index: int = 0, weight: float = 1.0, tolerance: float = 0.002
+    mesh: Mesh,
+    pose: ObjectPose,
+    body_cam: FloatArray,
+    index: int = 0,
+    weight: float = 1.0,
+    tolerance: float = 0.002,
+    dtype: torch.dtype = torch.float32,
 ) -> list[Term[JointView]]:
     """Terms for ``fit(..., terms=...)``: an object and a body that are nearly in place do not enter one another.
 
@@ -42,6 +48,7 @@ def close_penetration(
         index: of the object in the joint fit.
         weight: cost of one sample that penetrates by one sigma.
         tolerance: depth that costs nothing, metres.
+        dtype: of the joint fit.
 
     Returns:
         No terms if they are nowhere near each other.
@@ -55,8 +62,8 @@ def close_penetration(
     centre = (mesh.verts.min(0) + mesh.verts.max(0)) / 2
     points = points - centre
     local = mesh.with_verts(mesh.verts - centre)
-    grid = distance_grid(local, points.min(0) - MARGIN, points.max(0) + MARGIN, NODES)
-    samples = torch.as_tensor(points, dtype=grid.values.dtype)
+    grid = distance_grid(local, points.min(0) - MARGIN, points.max(0) + MARGIN, NODES).to("cpu", dtype)
+    samples = torch.as_tensor(points, dtype=dtype)
     label = f" close up ({index})" if index else " close up"
     return [
         BodyInObject(0, index, grid, SIGMA, tolerance, weight, name="body in object" + label),

@@ -200,5 +200,14 @@ class TestCloseUp:
         value, _ = grid.sample(torch.tensor(centre - centre, dtype=grid.values.dtype)[None])
         assert float(value) == pytest.approx(-0.014, abs=0.002)
 
+    def test_it_computes_as_the_joint_fit_does(self) -> None:
+        mesh = bar_in_palm(gap=0.0)
+        pose = ObjectPose(np.eye(3), np.zeros(3))
+        view = view_of(rest(), shift=0.0)
+        ids = torch.as_tensor(MODEL.parts.verts_of("left_palm"))
+        view = JointView(view.state, (replace(view.figures[0], surface=ids),))
+        for term in close_penetration(mesh, pose, MODEL.rest_verts, dtype=torch.float64):
+            assert term.residuals(view).r.dtype == torch.float64
+
     def test_far_apart_there_is_nothing_to_see(self) -> None:
         assert close_penetration(bar_in_palm(), ObjectPose(np.eye(3), np.array([9.0, 9, 9])), MODEL.rest_verts) == []
