@@ -21,8 +21,6 @@ USUAL_MISFIT = 0.22
 """Misfit of the contours where no contour is among the terms: the median of 64 tuning scenes at L1."""
 LEAST_MISFIT = 0.05
 """An outline that fits better than this is no surer: pixels and meshes are not."""
-OBJECT_AXES = ("turn x", "turn y", "turn z", "right", "down", "depth", "size")
-"""What the columns of an object's block mean, camera axes."""
 
 
 @dataclass(frozen=True)

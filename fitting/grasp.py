@@ -34,8 +34,6 @@ class GraspConfig:
 
     touch: float = 0.002
     """Skin this near to the object touches, metres."""
-    give: float = 0.002
-    """Depth in the object at which a finger that started inside counts as outside, metres."""
     idle: float = 0.25
     """Closing of a finger that meets nothing, 0 at rest to 1 in a fist."""
 

@@ -25,7 +25,7 @@ from hoirecon.fitting.joint_time import SamePose as SamePose
 from hoirecon.fitting.joint_time import SteadyPose as SteadyPose
 from hoirecon.fitting.joint_view import JointView
 from hoirecon.fitting.object_state import ObjectState, pose_rows
-from hoirecon.fitting.object_terms import MaskOnOutline, deep_points, mutual_nearest
+from hoirecon.fitting.object_terms import MaskOnOutline, deep_points, mutual_nearest, packed
 from hoirecon.fitting.objective import Residuals, Term
 from hoirecon.fitting.sdf import DistanceGrid
 
@@ -110,7 +110,7 @@ class BodyInObject:
         own[:, 6] -= distance / self.sigma
         J = layout.widen(own, layout.of_object(self.obj))
         J = J - layout.widen(_skin_rows(view, self.body, row, index, normal), layout.of_body(self.body))
-        return _packed(-(distance + self.tolerance) / self.sigma, J, row, len(view.state), self.sigma)
+        return packed(-(distance + self.tolerance) / self.sigma, J, row, len(view.state), self.sigma)
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class ObjectInBody:
         own = pose_rows(-normal[:, None, None], (placed[row, point] - pose.t[row])[:, None])[:, 0, 0]
         J = layout.widen(own, layout.of_object(self.obj))
         J = J + layout.widen(_skin_rows(view, self.body, row, nearest[row, point], normal), layout.of_body(self.body))
-        return _packed((depth[row, point] - self.tolerance) / self.sigma, J, row, len(view.state), self.sigma)
+        return packed((depth[row, point] - self.tolerance) / self.sigma, J, row, len(view.state), self.sigma)
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ class ObjectInObject:
         mine = pose_rows(normal[:, None, None], (at - first.t[row])[:, None])[:, 0, 0]
         J = layout.widen(theirs, layout.of_object(self.inside_of))
         J = J - layout.widen(mine, layout.of_object(self.points_of))
-        return _packed(-(distance + self.tolerance) / self.sigma, J, row, len(state), self.sigma)
+        return packed(-(distance + self.tolerance) / self.sigma, J, row, len(state), self.sigma)
 
 
 def _skin_rows(view: JointView, body: int, row: Tensor, index: Tensor, gradient: Tensor) -> Tensor:
@@ -192,17 +192,6 @@ def _skin_rows(view: JointView, body: int, row: Tensor, index: Tensor, gradient:
     _, J = view.body_rows(body, view.figures[body].surface[used])
     rows: Tensor = (gradient[:, None] @ J[row, place])[:, 0]
     return rows
-
-
-def _packed(r: Tensor, rows: Tensor, problem: Tensor, batch: int, sigma: float) -> Residuals:
-    """Residuals (K,) and rows (K, D), sorted by their problem, as a padded batch; each counts fully."""
-    counts = torch.bincount(problem, minlength=batch)
-    width = max(int(counts.max()), 1)
-    slot = torch.arange(len(problem), device=problem.device) - (counts.cumsum(0) - counts)[problem]
-    out_r, out_w = r.new_zeros(batch, width), r.new_zeros(batch, width)
-    out_J = r.new_zeros(batch, width, rows.shape[1])
-    out_r[problem, slot], out_w[problem, slot], out_J[problem, slot] = r, 1.0, rows
-    return Residuals(out_r[..., None], out_J[..., None, :], out_w, sigma * 1e3, "mm")
 
 
 ANCHOR_DEGREES = (

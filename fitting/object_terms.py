@@ -383,12 +383,12 @@ def deep_points(
 
 
 def packed(r: Tensor, rows: Tensor, pose: Tensor, batch: int, sigma: float) -> Residuals:
-    """Residuals (K,) and rows (K, 7), sorted by the pose they belong to, as a padded batch; each counts fully."""
+    """Residuals (K,) and rows (K, D), sorted by the pose they belong to, as a padded batch; each counts fully."""
     counts = torch.bincount(pose, minlength=batch)
     width = max(int(counts.max()), 1) if batch else 1
     slot = torch.arange(len(pose), device=pose.device) - (counts.cumsum(0) - counts)[pose]
     out_r, out_w = r.new_zeros(batch, width), r.new_zeros(batch, width)
-    out_J = r.new_zeros(batch, width, DOF)
+    out_J = r.new_zeros(batch, width, rows.shape[1])
     out_r[pose, slot], out_w[pose, slot], out_J[pose, slot] = r, 1.0, rows
     return Residuals(out_r[..., None], out_J[..., None, :], out_w, sigma * 1e3, "mm")
 

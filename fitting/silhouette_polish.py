@@ -24,6 +24,7 @@ from hoirecon.fitting.contour import HIDING, VISIBLE
 from hoirecon.fitting.edge_region import mask_mismatch
 from hoirecon.fitting.fit_config import FitConfig
 from hoirecon.fitting.gradient_descent import DescentConfig, minimise_by_gradient
+from hoirecon.fitting.joint_problem import together
 from hoirecon.fitting.object_problem import ObjectProblem, prepare
 from hoirecon.fitting.object_state import ObjectState
 from hoirecon.fitting.object_terms import in_front
@@ -32,13 +33,11 @@ from hoirecon.fitting.objective import Term, linearise
 from hoirecon.fitting.raster import zbuffer
 from hoirecon.fitting.renderers import OutlineRenderer, Renderer, choose_renderer, silhouette_loss
 from hoirecon.fitting.report import JointFit, exact_ious
+from hoirecon.fitting.visible import SOFTNESS
 from hoirecon.mesh import Mesh
 from hoirecon.observation import Observation
 from hoirecon.pose import ObjectPose
 from hoirecon.scene import SceneBody
-
-SOFTNESS = 0.02
-"""Softness of the depth order between object and hiding thing, metres."""
 
 
 @dataclass(frozen=True)
@@ -213,16 +212,7 @@ class _Scene:
         moved = replace(self.observation, object_masks=tuple(masks[i] for i in (*order, k)))
         all_placed = self.placed(self.poses)
         others: tuple[tuple[BoolArray, Mesh], ...] = tuple((masks[i], all_placed[i]) for i in order)
-        return prepare(moved, len(order), _one(self.bodies), obj, contact, others, config, device)
-
-
-def _one(meshes: Sequence[Mesh]) -> Mesh:
-    """Several meshes as one."""
-    if len(meshes) == 1:
-        return meshes[0]
-    shifts = np.cumsum([0, *(len(m.verts) for m in meshes[:-1])])
-    faces = np.concatenate([m.faces + s for m, s in zip(meshes, shifts, strict=True)])
-    return Mesh(np.concatenate([m.verts for m in meshes]), faces)
+        return prepare(moved, len(order), together(self.bodies), obj, contact, others, config, device)
 
 
 def _polish_one(
