@@ -90,7 +90,7 @@ class Landmarks2D:
         pixels, d_pixels = project(view.points[:, :n], self.K)
         unit = (self.sigma * self.noise)[:, None]
         J = d_pixels @ view.J_points[:, :n] / unit[..., None]
-        return _spread((pixels - self.xy) / unit, J, self.trust, self.sigma, "px")
+        return _spread((pixels - self.xy) / unit, J, self.trust, self.sigma, "px", self.noise)
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Landmarks3D:
         axes = torch.tensor([1.0, 1.0, self.depth_noise]).to(points)
         unit = self.sigma * self.noise[:, None] * axes
         r = (grown - (self.xyz - share @ self.xyz)) / unit
-        return _spread(r, J / unit[..., None], self.trust, 1000 * self.sigma, "mm")
+        return _spread(r, J / unit[..., None], self.trust, 1000 * self.sigma, "mm", self.noise)
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ class Targets:
         places, unit = list(self.places), self.sigmas[:, None]
         r = (view.points[:, places] - self.target_cam) / unit
         J = view.J_points[:, places] / unit[..., None]
-        return _spread(r, J, _ones(r[..., 0]), 1000 * float(self.sigmas[0]), "mm")
+        return _spread(r, J, _ones(r[..., 0]), 1000.0, "mm", self.sigmas)
 
 
 ANCHOR_DEGREES = (
@@ -334,7 +334,7 @@ class Links:
         J = torch.einsum("bnc,bncd->bnd", direction, view.J_points[:, first] - view.J_points[:, second])
         r = over / self.sigmas
         J = J / self.sigmas[:, None]
-        return _spread(r[..., None], J[:, :, None], _ones(r), 1000 * float(self.sigmas[0]), "mm")
+        return _spread(r[..., None], J[:, :, None], _ones(r), 1000.0, "mm", self.sigmas)
 
 
 @dataclass(frozen=True)
@@ -377,7 +377,7 @@ def _ones(r: Tensor) -> Tensor:
     return torch.ones_like(r[0])
 
 
-def _spread(r: Tensor, J: Tensor, trust: Tensor, sigma: float, unit: str) -> Residuals:
+def _spread(r: Tensor, J: Tensor, trust: Tensor, sigma: float, unit: str, noise: Tensor | None = None) -> Residuals:
     """Residuals whose sample weights are the trusts scaled to sum to one, the same for the whole batch."""
     w = trust / trust.sum().clamp_min(1e-9)
-    return Residuals(r, J, w.expand(r.shape[:2]), sigma, unit)
+    return Residuals(r, J, w.expand(r.shape[:2]), sigma, unit, noise)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -158,7 +158,7 @@ class OnGround:
         r = (height.gather(1, index) / unit)[..., None]
         gradient = (at.new_tensor(self.ground.normal) / unit[..., None])[:, :, None].expand(*r.shape, 3)
         w = torch.full_like(r[..., 0], 1 / r.shape[1])
-        return Residuals(r, pose_rows(gradient, low - state.t[:, None]), w, self.ground.sigma * 1e3, "mm")
+        return Residuals(r, pose_rows(gradient, low - state.t[:, None]), w, 1e3, "mm", unit.expand_as(w))
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ class AboveGround:
         unit = noise_at(self.ground, at)
         r, on, w = _sunk(at, self.ground, unit, self.tolerance)
         gradient = (-on / unit)[..., None, None] * at.new_tensor(self.ground.normal)
-        return Residuals(r, pose_rows(gradient, at - state.t[:, None]), w, self.ground.sigma * 1e3, "mm")
+        return Residuals(r, pose_rows(gradient, at - state.t[:, None]), w, 1e3, "mm", unit)
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ class BodyAboveGround:
         unit = noise_at(self.ground, at)
         r, on, w = _sunk(at, self.ground, unit, self.tolerance)
         rows = -torch.einsum("c,bncd->bnd", at.new_tensor(self.ground.normal), J) * (on / unit)[..., None]
-        return Residuals(r, rows[:, :, None], w, self.ground.sigma * 1e3, "mm")
+        return Residuals(r, rows[:, :, None], w, 1e3, "mm", unit)
 
 
 def held_above(points: Tensor, ground: Ground, weight: float = 1.0) -> tuple[Term[ObjectState], ...]:
@@ -275,4 +275,4 @@ class GroundSupport:
         ground = Ground(self.normal.detach().cpu().double().numpy(), self.height, self.sigma)
         res = OnGround(self.points, ground, self.count).residuals(view.state.objects[self.obj])
         J = view.state.layout.widen(res.J, view.state.layout.of_object(self.obj))
-        return Residuals(res.r, J, res.w, res.sigma, res.unit)
+        return replace(res, J=J)

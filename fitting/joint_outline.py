@@ -152,8 +152,7 @@ class BodyOnMask:
         w = in_front(at[..., 2].detach(), front, DEPTH_SOFTNESS_M)
         w = w if self.trust is None else w * self.trust
         w = w / (w.sum(1, keepdim=True) + FLOOR * w.shape[1]).clamp_min(1e-9)
-        unit = self.sigma * self.region.px_per_cell
-        return Residuals((distance / sigma)[..., None], gradient @ J, w, unit, "px")
+        return Residuals((distance / sigma)[..., None], gradient @ J, w, self.region.px_per_cell, "px", sigma)
 
 
 @dataclass(frozen=True)
@@ -196,4 +195,4 @@ class MaskOnBody:
         own = in_front(at[..., 2].detach(), front, DEPTH_SOFTNESS_M)
         own = own if self.trust is None else own * self.trust[index]
         w = own / (own.sum(1, keepdim=True) + FLOOR * own.shape[1])
-        return Residuals(offset, slope @ gradient @ J, w, self.sigma * self.region.px_per_cell, "px")
+        return Residuals(offset, slope @ gradient @ J, w, self.region.px_per_cell, "px", sigma[..., 0])

@@ -35,9 +35,11 @@ class Residuals:
     w: Tensor
     """(B, N) sample weights, non-negative; by custom they sum to at most 1."""
     sigma: float = 1.0
-    """Noise of one residual in its unit; ``r * sigma`` is the residual in that unit."""
+    """Noise of one residual in its unit; ``r * sigma``, times :attr:`noise`, is the residual in that unit."""
     unit: str = ""
     """``px``, ``mm``, ``deg`` or ``ratio``."""
+    noise: Tensor | None = None
+    """(N,) or (B, N) noise of each sample in units of :attr:`sigma`, where samples differ; None: all have 1."""
 
 
 class Term(Protocol[State]):
@@ -216,12 +218,13 @@ def report_term(term: Term[State], state: State, index: int = 0) -> TermReport[S
     """Summarise one term for one problem of the batch, in px, mm or degrees; 0 if none of its samples counts."""
     res = term.residuals(state)
     norms = res.r[index].norm(dim=-1)
+    sizes = norms if res.noise is None else norms * res.noise.expand(res.w.shape)[index]
     w = res.w[index]
     total = w.sum().clamp_min(1e-12)
-    order = torch.argsort(norms)
+    order = torch.argsort(sizes)
     below = torch.cumsum(w[order], 0) / total
-    at = min(int((below < 0.5).sum()), len(norms) - 1) if len(norms) else 0
-    median = float(norms[order[at]]) if bool(w.sum() > 0) else 0.0
-    rms = float(((w * norms.square()).sum() / total).sqrt())
+    at = min(int((below < 0.5).sum()), len(sizes) - 1) if len(sizes) else 0
+    median = float(sizes[order[at]]) if bool(w.sum() > 0) else 0.0
+    rms = float(((w * sizes.square()).sum() / total).sqrt())
     rho, _ = gmof(norms.square(), term.robust)
     return TermReport(term.name, res.unit, median * res.sigma, rms * res.sigma, float((term.weight * w * rho).sum()))

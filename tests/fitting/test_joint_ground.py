@@ -31,7 +31,7 @@ from hoirecon.fitting.joint_terms import OnObject
 from hoirecon.fitting.joint_view import JointView
 from hoirecon.fitting.object_state import ObjectState
 from hoirecon.fitting.object_types import ObjectToFit
-from hoirecon.fitting.objective import Residuals, Term, linearise
+from hoirecon.fitting.objective import Residuals, Term, linearise, report_term
 from hoirecon.fitting.resting import NearPeople, twin_on_ground
 from hoirecon.observation import Observation
 from hoirecon.pose import ObjectPose
@@ -291,6 +291,18 @@ def test_nothing_sinks_into_a_given_ground(scene: JointScene, quick: JointConfig
         assert ("feet above ground" in found.terms) == (ground is not None)  # they are on a guessed one anyhow
         assert GUESSED_GROUND not in found.flags
     assert heights[1] > heights[0] + 0.01
+
+
+def test_a_height_is_reported_in_millimetres_where_the_ground_is_less_sure() -> None:
+    """A tilt that is known to 4 degrees leaves it unsure by far more than at the feet."""
+    up, feet = np.array([0.0, -1.0, 0.0]), np.array([0.0, 1.2, 2.5])
+    ground = Ground(up, -1.2, 0.02, feet, np.radians(4), "feet")
+    place = torch.tensor([[2.0, 1.1, 3.0]], dtype=torch.float64)
+    state = ObjectState(torch.eye(3).double()[None], place, place[:, 0] * 0, None)
+    point = torch.zeros(1, 3, dtype=torch.float64)
+    assert report_term(OnGround(point, ground), state).residual_mm == pytest.approx(100.0)
+    sunk = Ground(up, -1.0, 0.02, feet, np.radians(4), "feet")
+    assert report_term(AboveGround(point, sunk, 0.0), state).residual_mm == pytest.approx(100.0)
 
 
 @pytest.mark.parametrize("depth", [2.0, 0.02, -1.0])

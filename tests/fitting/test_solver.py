@@ -228,6 +228,22 @@ def test_report_is_in_the_unit_of_the_term() -> None:
     assert report.rms == pytest.approx(2 * (0.25 * 25 + 0.5 + 0.25 * 100) ** 0.5)
 
 
+def test_samples_with_noise_of_their_own_are_reported_in_the_unit() -> None:
+    """Two of 2 sigmas and one of 1, the sigmas 5, 10 and 1 px."""
+
+    class Uneven:
+        name, weight, robust = "uneven", 1.0, None
+
+        def residuals(self, state: Tensor) -> Residuals:
+            r, w = torch.tensor([[[2.0], [2.0], [1.0]]]), torch.full((1, 3), 1 / 3)
+            return Residuals(r, torch.zeros(1, 3, 1, 2), w, 5.0, "px", torch.tensor([1.0, 2.0, 0.2]))
+
+    report = report_term(Uneven(), torch.zeros(1, 2))
+    assert report.residual_px == pytest.approx(10.0)
+    assert report.rms == pytest.approx(((100 + 400 + 1) / 3) ** 0.5)
+    assert report.cost == pytest.approx(3.0)
+
+
 def test_a_term_of_which_nothing_counts_reports_nothing() -> None:
     class Unheard:
         name, weight, robust = "unheard", 2.0, None
