@@ -9,7 +9,7 @@ pixels do not tell. It is off unless called: what it brings is in docs/soft-silh
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,6 +24,7 @@ from hoirecon.fitting.contour import HIDING, VISIBLE
 from hoirecon.fitting.edge_region import mask_mismatch
 from hoirecon.fitting.fit_config import FitConfig
 from hoirecon.fitting.gradient_descent import DescentConfig, minimise_by_gradient
+from hoirecon.fitting.joint_edges import Pair, by_pair
 from hoirecon.fitting.joint_problem import together
 from hoirecon.fitting.object_problem import ObjectProblem, prepare
 from hoirecon.fitting.object_state import ObjectState
@@ -115,7 +116,7 @@ def polish(
     observation: Observation,
     objects: Sequence[ObjectToFit],
     body: Mesh | SceneBody | None = None,
-    contacts: Sequence[tuple[ContactMap, ContactMap] | None] | None = None,
+    contacts: Sequence[Pair | None] | Mapping[tuple[int, int], Pair] | None = None,
     *,
     renderer: Renderer | str | None = None,
     config: PolishConfig | None = None,
@@ -130,7 +131,7 @@ def polish(
         observation: masks and camera, as given to the fit.
         objects: as given to the fit.
         body: the posed body, camera frame; None takes that of a joint fit (with several: contact is left out).
-        contacts: as given to the fit, one pair or None per object.
+        contacts: as given to the fit: one pair or None per object, or pairs by (body, object); None: left out.
         renderer: None for the edge-region loss alone, which is not biased; a renderer, or a name for
             :func:`~hoirecon.fitting.renderers.choose_renderer`, adds its silhouette loss.
         config: settings of the polish.
@@ -150,16 +151,16 @@ def polish(
     if drawn_by is None:
         config, drawn_by = replace(config, silhouette=0.0), OutlineRenderer()
     poses, bodies = _poses_of(found), _bodies_of(found, body)
-    pairs = list(contacts) if contacts is not None and len(bodies) == 1 else [None] * len(objects)
-    if not len(poses) == len(objects) == len(pairs) == len(observation.object_masks):
+    if not len(poses) == len(objects) == len(observation.object_masks):
         raise InputError(
-            f"got {len(poses)} poses, {len(objects)} objects, {len(pairs)} contacts and "
-            f"{len(observation.object_masks)} object masks: give one of each for every object"
+            f"got {len(poses)} poses, {len(objects)} objects and {len(observation.object_masks)} object masks: give "
+            f"one of each for every object"
         )
+    pairs = by_pair(contacts, 1, len(objects), "contacts") if contacts is not None and len(bodies) == 1 else {}
     results: list[PolishedObject] = []
     for k, obj in enumerate(objects):
         scene = _Scene(observation, bodies, [o.mesh for o in objects], poses)
-        problem = scene.problem(k, obj, pairs[k], fit_config, device)
+        problem = scene.problem(k, obj, pairs.get((0, k)), fit_config, device)
         results.append(_polish_one(scene, k, problem, drawn_by, config, fit_config))
         poses[k] = results[-1].pose
     return Polished(tuple(results), drawn_by.name, time.process_time() - clock)

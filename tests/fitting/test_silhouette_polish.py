@@ -138,6 +138,8 @@ def test_a_joint_fit_brings_its_bodies(scene: Any) -> None:
     found = JointFit(solution, (), Covariance(np.zeros((0, 0)), {}, {}), {}, (1.0,), (), {}, (), ())
     thing = ObjectToFit(scene.mesh, "steps", (0.0, 0.05))
     done = polish(found, scene.observation, [thing], contacts=[scene.contact], config=CONFIG)
+    named = polish(found, scene.observation, [thing], contacts={(0, 0): scene.contact}, config=CONFIG)
+    assert named.objects[0].kept_after == done.objects[0].kept_after
     assert done.objects[0].accepted
 
 
