@@ -39,6 +39,8 @@ DRAWN_PX = 96
 """Longest side of the picture in which the body is drawn for that."""
 OPEN_MESH = "mesh is not closed"
 """Flag: inside and outside of the mesh were told by a vote of winding numbers."""
+INSIDE_OUT = "mesh is inside out"
+"""Flag: its faces look inwards, so that nothing counts as being in it; turn them round (or do not mirror it)."""
 
 
 def check_evidence(
@@ -79,7 +81,10 @@ def check_evidence(
 
 def mesh_flags(mesh: Mesh) -> tuple[str, ...]:
     """What to know of a mesh that was fitted."""
-    return () if mesh.is_watertight else (OPEN_MESH,)
+    if not mesh.is_watertight:
+        return (OPEN_MESH,)
+    a, b, c = (mesh.verts[mesh.faces[:, k]] for k in range(3))
+    return (INSIDE_OUT,) if float((np.cross(a, b) * c).sum()) < 0 else ()  # six times the volume
 
 
 def check_finite(name: str, *values: Any) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hoirecon.fitting.contact_pairs import sample_surface
 from hoirecon.fitting.covariance import Covariance, contour_misfit, hypothesis_spread, laplace, split, tangent, weakest
-from hoirecon.fitting.evidence_checks import OPEN_MESH, mesh_flags
+from hoirecon.fitting.evidence_checks import INSIDE_OUT, OPEN_MESH, mesh_flags
 from hoirecon.fitting.expected_error import ExpectedError, Opinion, error_of, is_ambiguous
 from hoirecon.fitting.fit_config import FitConfig
 from hoirecon.fitting.hypotheses import set_distance
@@ -28,7 +28,7 @@ from hoirecon.mesh import Mesh
 from hoirecon.scene import SceneBody
 
 FLAGS = (AMBIGUOUS, "no contact", "scale set by prior", "covers the mask poorly", "penetrates the body",
-         "starts dropped", OPEN_MESH)  # fmt: skip
+         "starts dropped", OPEN_MESH, INSIDE_OUT)  # fmt: skip
 """All that is said of objects."""
 
 

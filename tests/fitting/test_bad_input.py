@@ -16,7 +16,7 @@ from hoirecon.contact_map import ContactMap
 from hoirecon.errors import InputError
 from hoirecon.fitting import FitConfig, ObjectToFit, fit, fit_objects, joint_fit, object_fit
 from hoirecon.fitting.baselines import baseline_problem
-from hoirecon.fitting.evidence_checks import OPEN_MESH, mesh_flags
+from hoirecon.fitting.evidence_checks import INSIDE_OUT, OPEN_MESH, mesh_flags
 from hoirecon.fitting.fit_config import StageConfig
 from hoirecon.fitting.joint_config import JointConfig
 from hoirecon.fitting.joint_fit import solve_stages
@@ -291,6 +291,7 @@ def test_a_mesh_with_holes_is_fitted_and_flagged(scene: JointScene) -> None:
         found += fit_objects(scene.observation, scene.people[0].body, [one], [contact], FitConfig(hypotheses=0))
     assert (OPEN_MESH in found[0].flags, OPEN_MESH in found[1].flags) == (False, True)
     assert mesh_flags(torn) == (OPEN_MESH,)
+    assert mesh_flags(replace(obj.mesh, faces=obj.mesh.faces[:, ::-1])) == (INSIDE_OUT,)
     apart = found[0].pose.apply(obj.mesh.verts) - found[1].pose.apply(obj.mesh.verts)
     assert np.linalg.norm(apart, axis=1).mean() < 0.01
 
