@@ -69,8 +69,8 @@ class _Contact:
         skin, J_skin = self._skin(view)
         placed = view.state.objects[self.obj].place(self.obj_points)
         flat = J_skin.flatten(2)
-        J_both = torch.cat([take(flat, to_skin), flat], 1).view(len(flat), -1, *J_skin.shape[2:])
         mine = torch.cat([placed, take(placed, to_placed)], 1)
+        J_both = torch.cat([take(flat, to_skin), flat], 1).view(*mine.shape, J_skin.shape[3])  # no columns if it stays
         return self._offsets(view, mine, torch.cat([take(skin, to_skin), skin], 1), J_both)
 
     def _result(self, r: Tensor, J: Tensor, weight: Tensor) -> Residuals:

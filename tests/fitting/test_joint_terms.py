@@ -198,8 +198,9 @@ def test_turning_the_scene_about_the_optical_axis_changes_no_cost(problem: Joint
 def test_a_body_that_is_fixed_has_no_columns(problem: JointProblem, truth: JointState) -> None:
     fixed = truth.freed([FIXED])
     assert fixed.layout.size == 7
-    H = linearise(problem.terms(problem.config.whole)[:4], problem.view(fixed)).hessian
-    assert H.shape == (1, 7, 7)
+    for form in ("nearest", "centroid", "transport"):
+        whole = replace(problem, config=replace(problem.config, contact=form))
+        assert linearise(whole.terms(problem.config.whole), whole.view(fixed)).hessian.shape == (1, 7, 7)
     moved = fixed.retract(torch.ones(1, 7, dtype=torch.float64) * 0.01)
     assert moved.bodies[0] is fixed.bodies[0]
 
