@@ -15,7 +15,7 @@ import numpy as np
 from hoirecon.data.datasets.predictions import Prediction
 from hoirecon.data.datasets.samples import Question
 from hoirecon.errors import InputError
-from hoirecon.evaluation.tasks.seeing import body_of, has_body, look, thing_of
+from hoirecon.evaluation.tasks.seeing import body_of, has_body, look, mask_of, person_of, thing_of
 from hoirecon.mesh import Mesh
 from hoirecon.observation import Observation
 from hoirecon.pose import ObjectPose
@@ -103,15 +103,13 @@ class Placed:
     def _whole(self, question: Question) -> Prediction:
         """``hoirecon.reconstruct`` on the photograph."""
         from hoirecon import ObjectRequest, reconstruct
-        from hoirecon.evaluation.tasks.seeing import mask_of
 
         if question.image is None:
             raise InputError("the data hands out no image")
         if question.object_mask is None and question.object_box is None:
             raise InputError("the data hands out no object mask or box, so that nothing says where the object is")
-        mask, person = (None if m is None else mask_of(m) for m in (question.object_mask, question.person_mask))
-        if person is not None and (person.all() or not person.any()):
-            person = None  # says nothing
+        mask = None if question.object_mask is None else mask_of(question.object_mask)
+        person = person_of(question)
         request = ObjectRequest(
             question.label or "object",
             box=question.object_box if mask is None else None,

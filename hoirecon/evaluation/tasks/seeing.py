@@ -45,7 +45,7 @@ def look(question: Question, landmarks: bool = True) -> Observation:
         raise InputError("the data hands out no image")
     if question.object_mask is None and question.object_box is None:
         raise InputError("the data hands out no object mask or box, so that nothing says where the object is")
-    person = None if question.person_mask is None else mask_of(question.person_mask)
+    person = person_of(question)
     thing = None if question.object_mask is None else mask_of(question.object_mask)
     if not landmarks and thing is not None:
         return _as_given(question, person, thing)
@@ -67,6 +67,18 @@ def _as_given(question: Question, person: BoolArray | None, thing: BoolArray) ->
     rgb = read_image(question.image).rgb
     camera = question.camera or usual_camera(rgb.shape[1], rgb.shape[0])
     return Observation(rgb, camera, person, (thing,), person_box=question.person_box)
+
+
+def person_of(question: Question) -> BoolArray | None:
+    """(H, W) the person's visible pixels, as the data hands them out.
+
+    None where it hands out none, and where the mask is empty or the whole picture: that says nothing of the person, and
+    perception refuses it. The person is then found by the box, or by touching the object.
+    """
+    if question.person_mask is None:
+        return None
+    mask = mask_of(question.person_mask)
+    return mask if mask.any() and not mask.all() else None
 
 
 def mask_of(path: Path) -> BoolArray:

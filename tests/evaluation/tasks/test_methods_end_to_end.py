@@ -17,7 +17,7 @@ from hoirecon.evaluation import RunConfig, load_run, run_task
 from hoirecon.evaluation.tasks import get_task
 from hoirecon.evaluation.tasks.joint_methods import JOINT
 from hoirecon.evaluation.tasks.methods import METHODS, MethodSpec, build_method
-from hoirecon.evaluation.tasks.seeing import mask_of
+from hoirecon.evaluation.tasks.seeing import look, mask_of
 from hoirecon.perception.models import missing_models
 
 
@@ -139,10 +139,14 @@ def test_a_photograph_of_the_closed_world_becomes_a_scene_with_the_small_model(t
     assert "contact" in run.about["params"]
 
 
+@pytest.mark.parametrize("method", ["hoirecon", "mask-depth"])
 @pytest.mark.parametrize("said", ["person", "nothing", "everything"])
-def test_the_whole_way_is_handed_the_persons_mask(said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As other methods are; where it says nothing, the box says who is meant."""
+def test_methods_are_handed_the_persons_mask(
+    method: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole way as others; where the mask says nothing, the box says who is meant."""
     import hoirecon as package
+    from hoirecon import perception
 
     task = get_task("closedworld/photograph")
     data = task.open(tmp_path)
@@ -154,19 +158,29 @@ def test_the_whole_way_is_handed_the_persons_mask(said: str, tmp_path: Path, mon
         question = replace(question, person_mask=tmp_path / "other.png")
     told: dict[str, Any] = {}
 
-    def look(*_: Any, **options: Any) -> None:
+    def stop(*_: Any, **options: Any) -> None:
         told.update(options)
         raise InputError("seen enough")
 
-    monkeypatch.setattr(package, "reconstruct", look)
+    monkeypatch.setattr(package, "reconstruct", stop)
+    monkeypatch.setattr(perception, "observe", stop)
     with pytest.raises(InputError, match="seen enough"):
-        build_method(MethodSpec("hoirecon"), task, data, tmp_path).predict(question)
+        build_method(MethodSpec(method), task, data, tmp_path).predict(question)
     if said == "person":
-        assert told["person"] == "auto"
+        assert told["person"] == ("auto" if method == "hoirecon" else question.person_box)
         assert np.array_equal(told["person_mask"], mask)
     else:
         assert told["person"] == question.person_box
         assert told["person_mask"] is None
+
+
+def test_a_mask_of_nobody_is_left_out_where_nothing_is_looked_for(tmp_path: Path) -> None:
+    question = get_task("closedworld/photograph").open(tmp_path)[0].question
+    with Image.open(question.person_mask) as picture:
+        Image.new("RGB", picture.size).save(tmp_path / "nobody.png")
+    seen = look(replace(question, person_mask=tmp_path / "nobody.png"), landmarks=False)
+    assert seen.person_mask is None
+    assert look(question, landmarks=False).person_mask is not None
 
 
 def test_baselines_take_no_contact_weights(tmp_path: Path) -> None:
