@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from hoirecon.arrays import ByteArray, as_image
 from hoirecon.errors import InputError
@@ -22,6 +23,20 @@ MIN_SIDE = 16
 
 # How many millimetres one unit of FocalPlaneResolutionUnit is (EXIF 2.3; 4 and 5 are TIFF/EP's).
 _RESOLUTION_UNIT_MM = {2: 25.4, 3: 10.0, 4: 1.0, 5: 1e-3}
+# EXIF's orientation -> what turns the stored picture upright; 1 is upright.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+LYING = (5, 6, 7, 8)
+"""Orientations in which width and height are stored the other way round."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -85,13 +100,31 @@ def read_image(source: str | Path | LoadedImage | Any) -> LoadedImage:
     if isinstance(source, LoadedImage):
         return source
     if isinstance(source, (str, Path)):
-        return _read_file(Path(source))
+        return _read_file(Path(source), _from_pil)
     if isinstance(source, Image.Image):
         return _from_pil(source, "image")
     return LoadedImage(as_image(source, "image"))
 
 
-def _read_file(path: Path) -> LoadedImage:
+def read_opacity(path: str | Path) -> ByteArray | None:
+    """(H, W) how opaque each pixel of a picture is, 0 to 255, the right way up; None where the file keeps none.
+
+    Raises:
+        InputError: as of :func:`read_image`.
+    """
+    return _read_file(Path(path), _opacity)
+
+
+def orientation_of(image: Image.Image) -> int:
+    """EXIF's orientation of a picture, 1 to 8; 1, upright, where it says nothing that can be used."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # Pillow raises many kinds on a damaged EXIF block
+        return 1
+    return int(value) if value in _TURNS else 1
+
+
+def _read_file(path: Path, decode: Callable[[Image.Image, str], T]) -> T:
     if not path.is_file():
         raise InputError(f"the image {path} does not exist: give the path of a photograph")
     size = path.stat().st_size
@@ -104,7 +137,7 @@ def _read_file(path: Path) -> LoadedImage:
             # Our own limit, looked at in the header, is higher than the size at which Pillow warns.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                return _from_pil(image, str(path))
+                return decode(image, str(path))
     except Image.DecompressionBombError as err:
         raise InputError(f"the image {path} unpacks to too many pixels ({err}): shrink it first") from err
     except UnidentifiedImageError as err:
@@ -116,14 +149,30 @@ def _read_file(path: Path) -> LoadedImage:
 
 
 def _from_pil(image: Image.Image, name: str) -> LoadedImage:
+    _check_size(image, name)
+    exif = _read_exif(image)
+    return LoadedImage(np.asarray(_to_rgb(_upright(image))), exif, name)
+
+
+def _opacity(image: Image.Image, name: str) -> ByteArray | None:
+    _check_size(image, name)
+    if "A" not in image.getbands() and "transparency" not in image.info:
+        return None
+    return np.array(_upright(image).convert("RGBA").getchannel("A"), dtype=np.uint8)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    # ImageOps.exif_transpose writes the EXIF anew, which fails on a damaged block that nobody needs.
+    turn = _TURNS.get(orientation_of(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def _check_size(image: Image.Image, name: str) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:  # known from the header, before any pixel is decoded
         raise InputError(_too_many(name, width, height))
     if width < 1 or height < 1:
         raise InputError(f"{name} has {width} x {height} pixels: there is nothing in it")
-    exif = _read_exif(image)
-    upright = ImageOps.exif_transpose(image) or image
-    return LoadedImage(np.asarray(_to_rgb(upright)), exif, name)
 
 
 def _too_many(name: str, width: int, height: int) -> str:

@@ -200,18 +200,21 @@ def first_file(*paths: Path) -> Path | None:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Width and height of a picture, from its head alone.
+    """Width and height of a picture the right way up, as :func:`~hoirecon.images.read_image` gives it; from its head.
 
     Raises:
         InputError: missing or not a picture.
     """
     from PIL import Image
 
+    from hoirecon.images import LYING, orientation_of
+
     if not path.is_file():
         raise InputError(f"{path} does not exist")
     try:
         with Image.open(path) as picture:
-            return picture.width, picture.height
+            lying = orientation_of(picture) in LYING
+            return (picture.height, picture.width) if lying else (picture.width, picture.height)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as err:
         raise InputError(f"{path} is not a readable picture: {err}") from err
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from hoirecon.arrays import BoolArray, FloatArray, IntArray, as_floats, as_ints, as_mask
 from hoirecon.camera import Camera
 from hoirecon.errors import InputError
-from hoirecon.images import read_image
+from hoirecon.images import read_image, read_opacity
 from hoirecon.observation import Box
 
 MAX_ARRAY_BYTES = 512 << 20
@@ -89,6 +89,8 @@ def _check_faces(faces: npt.NDArray[Any], path: str | Path) -> IntArray:
 def read_mask(path: str | Path, size: tuple[int, int] | None = None, key: str | None = None) -> BoolArray:
     """Read a mask from a picture (png, ...) or an npy/npz file.
 
+    Of a picture the pixels brighter than half; where some of it is transparent (a cut-out), what is opaque instead.
+
     Args:
         path: the file.
         size: expected (height, width); a mask of another size is refused, not resized.
@@ -104,7 +106,8 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None, key: str | 
         raw = _one_array(read_arrays(path), path, key)
         raw = raw[0] if raw.ndim == 3 and raw.shape[0] == 1 else raw
     else:
-        raw = read_image(path).rgb
+        opacity = read_opacity(path)
+        raw = read_image(path).rgb if opacity is None or opacity.min() == 255 else opacity
     mask = as_mask(raw, ("H", "W"), f"the mask {path}")
     if size is not None and mask.shape != tuple(size):
         raise InputError(

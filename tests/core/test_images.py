@@ -140,6 +140,18 @@ def test_flipped_bytes_never_raise_anything_else(tmp_path: Path, seed: int) -> N
         assert "\n" not in str(err)  # noqa: PT017  (either outcome is right; the point is that nothing else is raised)
 
 
+def test_a_damaged_exif_never_refuses_a_photograph(tmp_path: Path) -> None:
+    """A block that Pillow can read but not write anew, which nobody needs: its first tag is another one."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x0110] = 6, "camera"
+    Image.fromarray(RGB).save(tmp_path / "a.jpg", exif=exif)
+    content = (tmp_path / "a.jpg").read_bytes()
+    named = b"\x01\x10\x00\x02"  # the model, a text
+    assert content.count(named) == 1
+    (tmp_path / "a.jpg").write_bytes(content.replace(named, b"\x01\x00\x00\x02"))
+    assert read_image(tmp_path / "a.jpg").rgb.shape == (40, 30, 3)  # lying, as the tag beside it says
+
+
 def test_wrong_arrays_are_refused() -> None:
     for bad in (RGB.astype(np.float64), RGB[..., :2], np.zeros((0, 0, 3), np.uint8), "no such file.jpg", None):
         with pytest.raises(InputError):

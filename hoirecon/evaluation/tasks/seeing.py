@@ -82,10 +82,12 @@ def person_of(question: Question) -> BoolArray | None:
 
 
 def mask_of(path: Path) -> BoolArray:
-    """Pixels of a picture that are brighter than half (JPEG blurs masks, so that they hold every grey)."""
-    from hoirecon.images import read_image
+    """Pixels of a picture that are brighter than half (JPEG blurs masks, so that they hold every grey), or opaque; see
+    :func:`~hoirecon.perception.importers.read_mask`.
+    """
+    from hoirecon.perception.importers import read_mask
 
-    return np.asarray(read_image(path).rgb.max(axis=2) > 127)
+    return read_mask(path)
 
 
 def usual_camera(width: int, height: int) -> Camera:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hoirecon.data.datasets.fixtures.open3dhoi import FOLDERS, write_open3dhoi
 from hoirecon.data.datasets.open3dhoi import open_open3dhoi, read_open3dhoi_folder
@@ -73,6 +74,20 @@ def test_one_folder_anywhere_is_a_scene(made: tuple[Path, dict[str, Any]]) -> No
     assert np.abs(said.body_verts - truth[FOLDERS[1]]["body_cam"]).max() < 1e-12
     with pytest.raises(InputError, match="scene folder holds"):
         read_open3dhoi_folder(root)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_the_camera_is_that_of_the_upright_photograph(copy: Path, orientation: int) -> None:
+    """Readers of photographs obey EXIF: a camera of the stored size would fit no picture that was held upright."""
+    from hoirecon.images import read_image
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = copy / FOLDERS[1] / "image.jpg"
+    Image.new("RGB", (64, 48)).save(path, exif=exif)
+    camera = read_open3dhoi_folder(copy / FOLDERS[1]).question.camera
+    assert camera is not None
+    assert (camera.height, camera.width) == read_image(path).rgb.shape[:2]
 
 
 def spoil(path: Path, **changes: Any) -> None:

@@ -183,6 +183,14 @@ def test_a_mask_of_nobody_is_left_out_where_nothing_is_looked_for(tmp_path: Path
     assert look(question, landmarks=False).person_mask is not None
 
 
+def test_masks_of_labels_are_read_as_perception_reads_them(tmp_path: Path) -> None:
+    """0 and 1, not 0 and 255: a mask, not an empty one."""
+    labels = np.zeros((20, 30), np.uint8)
+    labels[4:9, 5:12] = 1
+    Image.fromarray(labels).save(tmp_path / "labels.png")
+    assert np.array_equal(mask_of(tmp_path / "labels.png"), labels > 0)
+
+
 def test_baselines_take_no_contact_weights(tmp_path: Path) -> None:
     task = get_task("closedworld/photograph")
     with pytest.raises(InputError, match="takes no --weights"):
