@@ -94,21 +94,24 @@ def plain(value: Any) -> Any:
     return _plain(value, {})
 
 
+Done = dict[int, tuple[Any, Any]]
+"""Id of a value -> the value itself and what became of it. It is kept, as lists that are made on the way here would
+else be thrown away and their ids be given to others."""
 _ON_THE_WAY = object()
 
 
-def _plain(value: Any, done: dict[int, Any]) -> Any:
+def _plain(value: Any, done: Done) -> Any:
     key = id(value)
     if key in done:
-        if done[key] is _ON_THE_WAY:
+        if done[key][1] is _ON_THE_WAY:
             raise InputError("it holds a list or dictionary that contains itself")
-        return done[key]
+        return done[key][1]
     if isinstance(value, list | tuple | set) and value:
         kinds = set(map(type, value))
         if kinds <= {int} or kinds <= {int, float}:
-            done[key] = _numbers(sorted(value) if isinstance(value, set) else value)
-            return done[key]
-    done[key] = _ON_THE_WAY
+            done[key] = value, _numbers(sorted(value) if isinstance(value, set) else value)
+            return done[key][1]
+    done[key] = value, _ON_THE_WAY
     if isinstance(value, dict):
         result: Any = {_key(k): _plain(v, done) for k, v in value.items()}
     elif isinstance(value, list | tuple):
@@ -122,7 +125,7 @@ def _plain(value: Any, done: dict[int, Any]) -> Any:
         result = _plain(result, done) if isinstance(result, list | dict | Stub) else _leaf(result)
     else:
         result = _leaf(value)
-    done[key] = result
+    done[key] = value, result
     return result
 
 

@@ -174,6 +174,13 @@ def test_a_list_shared_many_times_is_walked_once(tmp_path: Path) -> None:
     assert len(read_objects(tmp_path / "a.pkl")) == 2
 
 
+def test_tables_of_one_file_are_not_taken_for_one_another(tmp_path: Path) -> None:
+    """Lists made on the way are thrown away, and Python gives their ids to the next ones."""
+    tables = {k: np.array([[f"{k}a", None], [f"{k}b", None]], dtype=object) for k in range(50)}
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(tables))
+    assert read_objects(tmp_path / "a.pkl") == {k: [[f"{k}a", None], [f"{k}b", None]] for k in range(50)}
+
+
 def test_damage_and_sizes_are_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", label=np.zeros((4, 5)), names=_objects("a"))
     archive = ObjectArchive(tmp_path / "a.npz")
