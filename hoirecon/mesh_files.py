@@ -34,9 +34,13 @@ def read_obj(path: Path) -> Mesh:
         raise InputError(f"{path} does not exist")
     check_mesh_file(path, (".obj",), MAX_OBJ_BYTES)
     try:
-        rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
-        verts = [[float(x) for x in row[1:4]] for row in rows if row and row[0] == "v"]
-        corners = [[_corner(x, len(verts)) for x in row[1:]] for row in rows if row and row[0] == "f"]
+        verts: list[list[float]] = []
+        corners: list[list[int]] = []
+        for row in (line.split() for line in path.read_text(encoding="utf-8").splitlines()):
+            if row[:1] == ["v"]:
+                verts.append([float(x) for x in row[1:4]])
+            elif row[:1] == ["f"]:
+                corners.append([_corner(x, len(verts)) for x in row[1:]])
         faces = [[c[0], c[k], c[k + 1]] for c in corners for k in range(1, len(c) - 1)]
         return Mesh(np.array(verts), np.array(faces), path.stem)
     except ValueError as err:
@@ -44,6 +48,6 @@ def read_obj(path: Path) -> Mesh:
 
 
 def _corner(text: str, count: int) -> int:
-    """Vertex of a face's corner such as ``7``, ``7/2/7`` or ``-1`` (counted from the end)."""
+    """Vertex of a face's corner such as ``7``, ``7/2/7`` or ``-1``, the last of the ``count`` that stand before it."""
     number = int(text.split("/")[0])
     return number - 1 if number > 0 else count + number
