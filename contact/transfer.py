@@ -24,6 +24,7 @@ from torch import Tensor
 from hoirecon.arrays import FloatArray, IntArray
 from hoirecon.contact_map import ContactMap
 from hoirecon.data.body import BodyModel
+from hoirecon.data.datasets.topologies import SAME_ORDER as SAME_ORDER
 from hoirecon.errors import InputError, TopologyError
 from hoirecon.restricted_pickle import read_pickle
 from hoirecon.safe_io import read_arrays
@@ -32,8 +33,6 @@ MATRIX_KEY = "matrix"
 """Key of the matrix in a dictionary or archive."""
 MAX_BYTES = 1 << 30
 """Largest file, packed and unpacked; a dense float64 matrix of SMPL to SMPL-X has 0.58 GB."""
-SAME_ORDER = {"smpl": "smplh"}
-"""Topologies whose vertices are those of another, in its order."""
 CANDIDATES = 24
 """Triangles, nearest by their centroids, among which the nearest point of a surface is looked for."""
 BOX_PERCENTILES = (3.0, 97.0)

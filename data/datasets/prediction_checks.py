@@ -17,6 +17,7 @@ from hoirecon.data.datasets.samples import (
     ReconstructionTruth,
     Sample,
 )
+from hoirecon.data.datasets.topologies import SAME_ORDER
 from hoirecon.errors import InputError
 
 FAR_M = 100.0
@@ -108,7 +109,8 @@ def _check(said: Prediction, sample: Sample, found: Findings) -> None:
 
 def _check_body(said: Prediction, truth: BodyContactTruth, found: Findings) -> None:
     where = f"'{truth.topology}'"
-    if said.topology and said.topology != truth.topology:
+    ours, theirs = (SAME_ORDER.get(name, name) for name in (said.topology, truth.topology))
+    if said.topology and ours != theirs:
         found.error(said.id, f"is on '{said.topology}', the labels are on {where}", "estimate or transfer it there")
     _check_length(said.id, "body_contact", said.body_contact, len(truth.contact), where, found)
     for name, scores in said.by_object.items():

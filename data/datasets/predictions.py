@@ -123,7 +123,9 @@ def _params(value: Any, name: str) -> FloatArray:
 
 # ------------------------------------------------------------------------------------------------------- one file each
 def prediction_name(id: str) -> str:
-    """File name, without suffix, of an id: every sign but letters, digits and ``_.-`` is written as ``%XX``.
+    """File name, without suffix, of an id: every sign but letters, digits and ``_.-~`` is written as ``%XX``.
+
+    So is a dot in front, as readers pass over files whose names begin with one.
 
     Example:
         >>> prediction_name("Date03/t0005.000")
@@ -132,7 +134,7 @@ def prediction_name(id: str) -> str:
     name = quote(id, safe="")
     if len(name) > MAX_NAME:
         name = f"{name[: MAX_NAME - 17]}-{hashlib.sha256(id.encode()).hexdigest()[:16]}"
-    return name if name.strip(".") else f"%2E{name}"
+    return f"%2E{name[1:]}" if name.startswith(".") else name
 
 
 def write_prediction(said: Prediction, folder: str | Path, suffix: str = ".npz") -> Path:

@@ -7,6 +7,9 @@ from hoirecon.errors import TopologyError
 TOPOLOGY_SIZES = {"smpl": 6890, "smplx": 10475, "mano": 778, "metro-1723": 1723, "metro-431": 431}
 """Name -> vertices of the licensed bodies that datasets label."""
 
+SAME_ORDER = {"smpl": "smplh"}
+"""Topologies whose vertices are those of another, in its order."""
+
 STAND_IN = "standin-"
 """What the topology of a free stand-in begins with, e.g. ``standin-6890``."""
 

@@ -99,6 +99,13 @@ def test_damaged_files_are_findings_and_the_rest_is_looked_at(tmp_path: Path) ->
     assert validate_predictions(tmp_path, dataset()) == []
 
 
+def test_smplh_answers_smpl_as_scores_have_it() -> None:
+    """Our own methods with an SMPL-H file answer labels on SMPL, and their vertices are the same."""
+    truth = {"body_contact": BodyContactTruth(np.zeros(6890), "smpl")}
+    data = ListedDataset("toy", "1", "test", "none", ("a",), lambda _: Sample(Question("a"), truth), Path(), ())
+    assert validate_predictions([Prediction("a", np.zeros(6890), "smplh")], data) == []
+
+
 def test_a_sample_that_cannot_be_read_is_the_datasets_fault() -> None:
     @dataclass(frozen=True, eq=False)
     class Broken(ListedDataset):

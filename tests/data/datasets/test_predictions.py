@@ -71,6 +71,12 @@ def test_names_of_files_never_leave_the_folder(tmp_path: Path) -> None:
     assert prediction_name("é" * 300) != prediction_name("é" * 301)
 
 
+def test_ids_that_begin_with_a_dot_are_not_passed_over(tmp_path: Path) -> None:
+    for id in (".hidden/1", ".", "..", "a"):
+        write_prediction(Prediction(id, affordance=[0.5]), tmp_path)
+    assert sorted(read_predictions(tmp_path)) == [".", "..", ".hidden/1", "a"]
+
+
 def test_a_folder_comes_back_by_id_and_an_id_answers_once(tmp_path: Path) -> None:
     assert write_predictions([Prediction(k, failed="no") for k in "abc"], tmp_path) == 3
     (tmp_path / "readme.txt").write_text("not a prediction")
