@@ -183,6 +183,8 @@ def _person(
         choice = box_of_mask(mask)
     elif keypoints is not None:
         seen = keypoints.xy[keypoints.confidence > 0]
+        if len(seen) == 0:
+            raise InputError("no landmark of keypoints has a confidence above 0: give the ones that are seen")
         low, high = seen.min(axis=0), seen.max(axis=0)
         choice = (float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1]))
     if isinstance(choice, tuple):

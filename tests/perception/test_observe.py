@@ -189,6 +189,12 @@ def test_a_given_mask_or_landmarks_choose_the_person(block_detector: PersonDetec
     assert seen.keypoints is own
 
 
+def test_landmarks_of_which_none_is_seen_are_refused_in_words(block_detector: PersonDetector) -> None:
+    unseen = Keypoints("coco17", np.full((17, 2), 50.0), np.zeros(17))
+    with pytest.raises(InputError, match="no landmark of keypoints"):
+        _see(_scene([LEFT]), [BOX], block_detector, keypoints=unseen)
+
+
 def test_two_objects_share_no_pixel(block_detector: PersonDetector) -> None:
     seen = _see(_scene([RIGHT]), [(230, 60, 40, 20), (250, 60, 40, 20)], block_detector)
     first, second = seen.object_masks
