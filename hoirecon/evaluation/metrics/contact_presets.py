@@ -94,7 +94,7 @@ class ContactPreset:
         for values in per_sample.values():
             values[failed > 0] = 0.0  # the worst, whatever the policy gives to an empty prediction
         if distances is not None:
-            per_sample |= self._geodesics(checked, members, failed, distances)
+            per_sample |= self._geodesics(checked, members, distances)
         flags = {
             "failed": failed,
             "empty_prediction": (counts.predicted == 0).astype(np.float64),
@@ -111,23 +111,24 @@ class ContactPreset:
 
     def _united(self, members: list[tuple[FloatArray | None, FloatArray]]) -> tuple[FloatArray, FloatArray]:
         """Union over objects of thresholded prediction and of truth, as 0 and 1 (or the labels' fractions)."""
-        cut = partial(binarise, threshold=self.threshold or 0.5, strict=self.strict)
+        assert self.threshold is not None  # soft sums unite nothing
+        cut = partial(binarise, threshold=self.threshold, strict=self.strict)
         said = [np.zeros(len(t)) if p is None else cut(p).astype(np.float64) for p, t in members]
         true = [truth_map(t, self.truth) for _, t in members]
         return np.max(said, axis=0), np.max(true, axis=0)
 
     def _geodesics(
-        self, checked: list[Any], members: list[list[int]], failed: FloatArray, distances: SurfaceDistances
+        self, checked: list[Any], members: list[list[int]], distances: SurfaceDistances
     ) -> dict[str, FloatArray]:
         measure = {name: GEODESICS[name] for name in self.geodesic}
         table = {name: np.zeros(len(members)) for name in measure}
         for row, each in enumerate(members):
             for name, error in measure.items():
-                unit = CM[get_metric(name).unit]
-                if failed[row]:
-                    table[name][row] = unit * distances.diameter_m
-                else:
-                    table[name][row] = unit * max(error(self, checked[i][0], checked[i][1], distances) for i in each)
+                table[name][row] = CM[get_metric(name).unit] * max(
+                    # the worst, where the field's rules have 0 for an empty prediction
+                    distances.diameter_m if checked[i][0] is None else error(self, *checked[i], distances)
+                    for i in each
+                )
         return table
 
     def _mean(self, values: FloatArray) -> Statistic:

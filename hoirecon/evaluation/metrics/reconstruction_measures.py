@@ -288,11 +288,14 @@ def _pose(prediction: Reconstruction, truth: Reconstruction, rules: Rules) -> di
 
 
 def _recall(prediction: Reconstruction, truth: Reconstruction, rules: Rules) -> dict[str, float]:
+    """Of truths with a camera: one of the three recalls counts pixels."""
+    if truth.camera is None:
+        return {}
     recalls = pose_recalls(
         prediction.need("object_pose"),
         truth.need("object_pose"),
         truth.need("template"),
-        truth.need("camera"),
+        truth.camera,
         truth.symmetry,
     )
     return {"average_recall": recalls.average}
@@ -346,5 +349,5 @@ MEASURES: dict[str, Callable[[Reconstruction, Reconstruction, Rules], dict[str, 
     "fscore": _fscore,
 }
 """By name; each gives metrics of one pair."""
-NEEDS_CAMERA = ("mspd_px", "iou")
+NEEDS_CAMERA = ("mspd_px", "iou", "average_recall")
 """Metrics that samples have whose truth has a camera; others have none, failed or not."""

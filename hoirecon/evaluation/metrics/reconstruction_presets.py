@@ -246,7 +246,8 @@ RECONSTRUCTION_PRESETS: tuple[ReconstructionPreset, ...] = (
         align="none",
         missing="gate",
         notes=("Recalls of MSSD (5..50 % of the diameter), MSPD (of 200 px), rotation (of 40 degrees), averaged. Below "
-               "98 % answered: 0, as infinity would win.",),
+               "98 % answered: 0, as infinity would win. Samples without a camera (IMHD's) have no figure: n says "
+               "how many have one.",),
     ),
     ReconstructionPreset(
         "rhobin-human",

@@ -141,6 +141,13 @@ def test_interactvlm_unites_the_objects_of_an_image() -> None:
     assert scores.aggregate["f1"] == pytest.approx(0.4 / 3)
 
 
+def test_an_object_that_failed_is_an_images_worst() -> None:
+    """Its distance is the body's diameter; the field's rule for an empty prediction would make it 0."""
+    pairs = [(_at(0), _at(0)), (None, _at(1))]
+    found = get_preset("interactvlm").evaluate(pairs, ids=["a", "b"], groups=["i", "i"], distances=DISTANCES)
+    assert found.per_sample["geo_m"].tolist() == [0.4]
+
+
 def test_interactvlm_distance_wants_predictions_of_exactly_one() -> None:
     soft = get_preset("interactvlm").evaluate([(0.99 * _at(4), _at(0))], distances=DISTANCES)
     hard = get_preset("interactvlm").evaluate([(_at(4), _at(0))], distances=DISTANCES)
@@ -215,6 +222,11 @@ def test_haco_threshold_is_part_of_the_name() -> None:
     preset = get_preset("haco", threshold=0.95)
     assert preset.name == "haco[threshold=0.95]"
     assert preset.evaluate([(0.9 * _at(0), _at(0))]).aggregate["recall"] == 0.0
+
+
+def test_a_threshold_of_0_takes_every_vertex() -> None:
+    found = get_preset("haco", threshold=0.0).evaluate([(_at(), _at(0))]).per_sample
+    assert (found["recall"][0], found["precision"][0]) == (1.0, 0.2)
 
 
 def test_hallucination_is_invisible_to_the_field_but_not_to_the_default() -> None:

@@ -282,11 +282,19 @@ def test_what_is_missing_is_named() -> None:
     bare = Reconstruction(body_verts=TRUTH.body_verts)
     with pytest.raises(InputError, match=r"sample 7.*`object_verts`"):
         get_preset("chore").evaluate([(bare, TRUTH)], ids=["7"])
-    with pytest.raises(InputError, match=r"sample 7, recall.*`camera`"):
-        get_preset("rhobin-object").evaluate([(TRUTH, replace(TRUTH, camera=None))], ids=["7"])
+    with pytest.raises(InputError, match=r"sample 7, recall.*`template`"):
+        get_preset("rhobin-object").evaluate([(TRUTH, replace(TRUTH, template=None))], ids=["7"])
     with pytest.raises(InputError, match="one topology"):
         get_preset("chore").evaluate([(replace(TRUTH, body_verts=np.zeros((5, 3))), TRUTH)])
     with pytest.raises(InputError, match="NaN"):
         Reconstruction(body_verts=np.full((5, 3), np.nan))
     with pytest.raises(InputError, match="shape"):
         Reconstruction(object_verts=np.zeros((5, 2)))
+
+
+def test_a_truth_without_a_camera_has_no_recall_and_stops_nobody_elses() -> None:
+    """RHOBIN's reference names a camera for two of its three datasets."""
+    pairs = [(TRUTH, TRUTH), (TRUTH, replace(TRUTH, camera=None))]
+    found = get_preset("rhobin-object").evaluate(pairs)
+    assert np.isnan(found.per_sample["average_recall"]).tolist() == [False, True]
+    assert found.aggregate["average_recall"] == 1.0
