@@ -97,7 +97,7 @@ def _statistic(run: Run, name: str, keep: BoolArray) -> Statistic:
         return np.array([_value(row.values, label) for row in run.rows])[keep]
 
     if any(f"{name}{TOP}" in row.values for row in run.rows):
-        return pooled(column(f"{name}{TOP}"), column(f"{name}{BOTTOM}"))
+        return pooled(column(f"{name}{TOP}"), column(f"{name}{BOTTOM}"), of_nothing=0.0)  # as the run's own figure
     return per_sample_mean(column(name))
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from hoirecon.data.datasets.predictions import Prediction, iter_predictions, write_predictions
 from hoirecon.errors import InputError
+from hoirecon.evaluation.runs.compare import compare_runs
 from hoirecon.evaluation.runs.results import PREDICTIONS, load_run
 from hoirecon.evaluation.runs.runner import RunConfig, Shard, merge_runs, run_task
 from hoirecon.evaluation.tasks import TruthAskedError, get_task
@@ -192,6 +193,19 @@ def test_wrong_handed_in_predictions_are_named(damon: Path, make_guess: Any) -> 
         task.evaluate([Prediction(ids[0], np.zeros(6890), "smpl"), *good[1:]], damon)
     partial = task.evaluate(good[:-2], damon)
     assert [row.id for row in partial.missing] == ids[-2:]
+
+
+def test_a_method_that_predicts_nothing_compares_as_it_scores(damon: Path, make_guess: Any, tmp_path: Path) -> None:
+    """Pooled precision of nothing is 0 in scores.json, and so it is beside another run's."""
+    settings = RunConfig(protocol="interactvlm")
+    runs = [
+        run_task("damon/binary", damon, make_guess(share), tmp_path / str(share), settings).run for share in (0.5, 0.0)
+    ]
+    assert runs[0] is not None
+    assert runs[1] is not None
+    (found,) = compare_runs([runs[0], runs[1]], ["precision"])
+    assert found.b_value == pytest.approx(runs[1].score("precision").value)
+    assert found.verdict == "worse"
 
 
 def test_shards_and_settings_are_checked(damon: Path, make_guess: Any, tmp_path: Path) -> None:
