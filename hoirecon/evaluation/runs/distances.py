@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hoirecon.arrays import FloatArray, IntArray
 from hoirecon.errors import InputError, TopologyError
 from hoirecon.evaluation.runs.bodies import body_file
-from hoirecon.evaluation.runs.body_regions import regions_of
+from hoirecon.evaluation.runs.body_regions import HANDS_ALONE, regions_of
 from hoirecon.mesh import Mesh
 
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ def mesh_of(topology: str, body: str | Path | None = None) -> Mesh | None:
 
     Args:
         topology: of the labels.
-        body: the user's SMPL-family model file; None, or a matrix of distances, has no surface.
+        body: the user's SMPL-family model file; None, or a matrix of distances, has no surface, and no such file is
+            that of a hand alone.
 
     Raises:
         InputError: the file cannot be read.
@@ -124,8 +125,8 @@ def mesh_of(topology: str, body: str | Path | None = None) -> Mesh | None:
         free = load_body()
         return Mesh(free.rest_verts, free.faces, topology) if free.topology == topology else None
     body = body_file(body)
-    if body is None or body.suffix.lower() == ".npy":
-        return None
+    if body is None or body.suffix.lower() == ".npy" or topology in HANDS_ALONE:
+        return None  # a body that the environment names is nobody's hand, and no reason to refuse one
     model = load_body(body)
     if model.num_verts != TOPOLOGY_SIZES.get(topology, model.num_verts):
         raise TopologyError(

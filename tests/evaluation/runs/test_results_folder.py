@@ -36,6 +36,15 @@ def test_a_run_comes_back_as_it_was_written(folder: Path) -> None:
         run.score("adds_cm")
 
 
+def test_a_body_file_is_no_reason_to_refuse_a_hand() -> None:
+    """HOIRECON_BODY names a whole body, once for every command."""
+    from hoirecon.data.body.files import FREE_BODY
+
+    assert distances_of("mano", FREE_BODY) is None
+    with pytest.raises(InputError, match="give that body"):
+        distances_of("smplx", FREE_BODY)
+
+
 def test_damaged_folders_are_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no run\.json"):
         load_run(tmp_path)
