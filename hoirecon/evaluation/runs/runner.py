@@ -293,7 +293,8 @@ def merge_runs(
         if plan["key"] != plans[0]["key"]:
             raise InputError(f"{folder} is of another run than {folders[0]} ({_difference(plan, plans[0])})")
     asked = plans[0]["asked"]
-    task = get_task(asked["task"])
+    # as it was run: a level of the closed world (--noise level=L3) is an option of the task
+    task = replace(get_task(asked["task"]), split=asked["split"], options=asked["options"])
     dataset = task.open(data)
     if dataset.fingerprint != asked["data"] or task.version != asked["task_version"]:
         raise InputError(f"{data} or the task's version is not what the shards were run on: give the same copy")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,19 @@ def test_shards_may_share_a_folder_and_the_last_one_scores(damon: Path, make_gue
     assert 0 < first.done < first.targets
     assert last.run is not None
     assert last.done == last.targets
+
+
+def test_shards_of_a_task_with_options_are_merged(damon: Path, make_guess: Any, tmp_path: Path) -> None:
+    """As `bench run --noise level=L3 --shard 1/2` asks them: merging opens the data with the same options."""
+    task = replace(get_task(TASK), options={"fractional": "keep"})
+    for number in (1, 2):
+        run_task(task, damon, make_guess(), tmp_path / str(number), RunConfig(shard=Shard(number, 2)))
+    merged = merge_runs([tmp_path / "1", tmp_path / "2"], tmp_path / "out", damon).run
+    whole = run_task(task, damon, make_guess(), tmp_path / "whole").run
+    assert merged is not None
+    assert whole is not None
+    assert merged.scores == whole.scores
+    assert merged.about == whole.about
 
 
 def test_merging_refuses_another_run_and_two_answers(damon: Path, make_guess: Any, tmp_path: Path) -> None:
