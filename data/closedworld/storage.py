@@ -22,6 +22,10 @@ from hoirecon.mesh import Mesh
 from hoirecon.pose import ObjectPose
 from hoirecon.safe_io import Arrays, read_arrays, write_arrays
 
+MAKES = ("recipes", "posing", "building", "scene", "rays")
+"""Modules that scenes are made by."""
+DRAWS = ("noise", "bent_body", "landmarks", "levels", "photograph")
+"""Modules that spoil and draw what a question shows of them."""
 _FIELDS = ("body_verts", "visible", "full", "person", "depth", "body_distance", "object_distance")
 
 
@@ -51,9 +55,22 @@ def load_scene(seed: int, split: Split | None = None, folder: str | Path | None 
 @cache
 def sources_digest() -> str:
     """Short digest of the body, the list of objects and the generator's own code: scenes of other ones are others."""
-    code = [Path(__file__).parent / f"{n}.py" for n in ("recipes", "posing", "building", "scene", "rays")]
+    return _digest(FREE_BODY, INDEX, *_code(MAKES))
+
+
+@cache
+def pictures_digest() -> str:
+    """Short digest of all that a question's pictures depend on: the scene's sources, and the code that draws them."""
+    return _digest(FREE_BODY, INDEX, *_code(MAKES), *_code(DRAWS))
+
+
+def _code(names: tuple[str, ...]) -> list[Path]:
+    return [Path(__file__).parent / f"{name}.py" for name in names]
+
+
+def _digest(*files: Path) -> str:
     digest = hashlib.sha256()
-    for path in (FREE_BODY, INDEX, *code):
+    for path in files:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:10]
 

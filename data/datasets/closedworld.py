@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 Track = Literal["contact", "correspondences", "predicted", "none", "photograph"]
 TRACKS: tuple[Track, ...] = ("contact", "correspondences", "predicted", "none", "photograph")
+LEVEL = "L2"
+"""Noise of what is given, where nothing else is asked for."""
 SPLITS = {"dev": range(60), "test": range(1000, 1300)}
 """Seeds of the splits: tune on ``dev`` alone; the two share no category of objects."""
 LICENCE = "made by this library; body and objects CC0"
@@ -58,7 +60,7 @@ def open_closedworld(
     root: str | Path,
     split: str = "dev",
     track: Track = "contact",
-    level: str = "L2",
+    level: str = LEVEL,
     noise_seed: int = 0,
     limit: int | None = None,
     predicted: Estimator | None = None,
@@ -122,10 +124,12 @@ class _Reader:
 
     def _question(self, scene: ClosedWorldScene, given: NoisyObservation) -> Question:
         from hoirecon.data.closedworld.photograph import photograph
+        from hoirecon.data.closedworld.storage import pictures_digest
 
         seen, alone = given.observation, self.track == "photograph"
         person = np.zeros(seen.size, dtype=bool) if seen.person_mask is None else seen.person_mask
-        folder = self.root / f"{self.level}-{self.noise_seed}" / scene.name
+        # Under the code's digest: pictures of another version must not stand beside this one's truth.
+        folder = self.root / f"{self.level}-{self.noise_seed}-{pictures_digest()}" / scene.name
         return Question(
             id=f"{scene.seed:05d}-{scene.interaction}",
             image=_kept(folder / "photograph.png", lambda: photograph(scene))

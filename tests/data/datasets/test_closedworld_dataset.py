@@ -105,6 +105,21 @@ def test_a_photograph_comes_with_masks_and_mesh_alone(tmp_path: Path) -> None:
     assert not np.array_equal(photograph(scene, draw=1), seen)
 
 
+def test_pictures_of_another_version_are_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that an earlier library drew into would show its pictures beside the present truth."""
+    from hoirecon.data.closedworld import storage
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "pictures_digest", lambda: "earlier")
+        drawn = open_closedworld(tmp_path, limit=1)[0].question.object_mask
+    assert drawn is not None
+    now = open_closedworld(tmp_path, limit=1)[0].question.object_mask
+    assert now is not None
+    assert now != drawn
+    assert now.parent.parent.name == f"L2-0-{storage.pictures_digest()}"
+    assert storage.pictures_digest() != storage.sources_digest()
+
+
 def test_the_fingerprint_follows_what_is_asked(tmp_path: Path) -> None:
     prints = {
         open_closedworld(tmp_path, **kwargs).fingerprint
