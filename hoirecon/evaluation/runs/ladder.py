@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hoirecon.data.datasets.closedworld import LEVEL
 from hoirecon.errors import InputError
 from hoirecon.evaluation.runs.report import Table, text_table
 from hoirecon.evaluation.runs.results import Run, Score
@@ -82,7 +83,7 @@ def at_level(task: Task, noise: Noise | None) -> Task:
 
 
 def read_ladder(runs: Sequence[Run]) -> Ladder:
-    """Runs that were made under noise, by rung; a run without any is the rung 0.
+    """Runs that were made under noise, by rung; a run without any is the rung 0, and of levels the usual one.
 
     Raises:
         InputError: several tasks or several kinds of noise, or fewer than two rungs.
@@ -93,7 +94,8 @@ def read_ladder(runs: Sequence[Run]) -> Ladder:
     if len(tasks) != 1 or len(axes) != 1:
         raise InputError(f"a ladder is of one task and one kind of noise, got {sorted(tasks)} and {sorted(axes)}")
     axis = axes.pop()
-    known = [(noise or Noise(axis, AXES[axis].amounts[0]), run) for noise, run in zip(noises, runs, strict=True)]
+    bare = Noise(axis, LEVEL if axis == "level" else AXES[axis].amounts[0])
+    known = [(noise or bare, run) for noise, run in zip(noises, runs, strict=True)]
     ladder: Ladder = {}
     for noise, run in sorted(known, key=lambda pair: (pair[0].size, pair[0].amount)):
         ladder.setdefault(noise.label, []).append(run)

@@ -21,7 +21,7 @@ from hoirecon.data.datasets.samples import Question
 from hoirecon.errors import InputError
 from hoirecon.evaluation import load_run
 from hoirecon.evaluation.runs.ladder import read_ladder, run_ladder, write_ladder
-from hoirecon.evaluation.runs.runner import RunConfig
+from hoirecon.evaluation.runs.runner import RunConfig, run_task
 from hoirecon.evaluation.tasks.methods import MethodSpec
 from hoirecon.evaluation.tasks.noise import AXES, SPOIL, Noise, Noisy, flipped, shifted
 from hoirecon.observation import Keypoints, Observation
@@ -165,6 +165,15 @@ def test_runs_with_noise_carry_it(damon: Path, tmp_path: Path) -> None:
         write_ladder(read_ladder([run, clean]), tmp_path / "y", "smell")
     with pytest.raises(InputError, match="one kind of noise"):
         read_ladder([clean, clean])
+
+
+def test_a_run_without_noise_is_the_level_that_it_was_given(damon: Path, tmp_path: Path) -> None:
+    """The closed world hands out L2 where no level is asked for: such a run is no rung L0."""
+    outcome = run_task("damon/binary", damon, MethodSpec("truth"), tmp_path / "x", RunConfig(limit=2))
+    assert outcome.run is not None
+    spoilt = {"noise": Noise("level", "L3").plain()}
+    ladder = read_ladder([replace(outcome.run, about={**outcome.run.about, "params": spoilt}), outcome.run])
+    assert list(ladder) == ["L2", "L3"]
 
 
 @pytest.mark.slow
