@@ -84,7 +84,7 @@ def run_track_b(
     for seed in track.seeds:
         seen = cache(partial(_scene, track, seed))
         for name in track.sources:
-            path = None if results is None else results / f"{seed:05d}-{_key(track, name)}.json"
+            path = None if results is None else results / f"{seed:05d}-{_key(track, name, asked.shards)}.json"
             row = read_json(path) if path is not None and path.is_file() else _row(track, name, asked, *seen())
             if path is not None and not path.is_file():
                 write_json(path, row)
@@ -93,8 +93,10 @@ def run_track_b(
     return rows
 
 
-def _key(track: TrackB, name: str) -> str:
+def _key(track: TrackB, name: str, shards: int) -> str:
     settings = [name, track.level, asdict(track.options), track.noise_seed, track.method, VERSION]
+    if "category-mean" in sides_of(name) and shards != Sources.shards:  # of the usual number rows are kept already
+        settings.append(shards)
     text = json.dumps(settings, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -162,6 +162,17 @@ def test_the_fit_gets_each_sources_contact_and_rows_are_kept(fits: list[Problem]
     assert len(fits) == 4
 
 
+def test_rows_of_other_means_are_not_taken_for_these(
+    fits: list[Problem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The means depend on how many sets of training scenes they are of (--shards)."""
+    track = TrackB((SEED,), ("given", "category-mean"), "L0", method="quick")
+    monkeypatch.setattr(Sources, "tell", lambda *_: None)
+    for shards, fitted in ((3, 2), (3, 2), (1, 3)):
+        run_track_b(track, Sources(track.options, shards=shards), tmp_path)
+        assert len(fits) == fitted
+
+
 def test_contact_on_one_side_only_is_not_handed_on(fits: list[Problem], monkeypatch: pytest.MonkeyPatch) -> None:
     def body_only(self: Sources, name: str, scene: ClosedWorldScene, given: Any, noise_seed: int = 0) -> Told:
         return Told(given.contacts[0], ContactMap.none(len(given.mesh.verts), given.mesh.topology))
