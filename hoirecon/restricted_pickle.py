@@ -15,6 +15,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import FunctionType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -202,7 +203,10 @@ class _Unpickler(pickle.Unpickler):
             return self._joblib_array
         if (module, name) not in self._allowed:
             raise _Refused(f"{module}.{name}")
-        return self._allowed[module, name]
+        answer = self._allowed[module, name]
+        # A file may set attributes of what it is given (opcode BUILD), defaults of arguments too: of a function it gets
+        # a stand-in for this file alone, so that none reaches the next file's reading. Types refuse it.
+        return (lambda *args: answer(*args)) if isinstance(answer, FunctionType) else answer
 
     def persistent_load(self, pid: Any) -> Any:
         raise _Refused("a persistent id")

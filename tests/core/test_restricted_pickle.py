@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pytest
 import scipy.sparse
 
+from hoirecon import restricted_pickle
 from hoirecon.errors import InputError
 from hoirecon.restricted_pickle import read_pickle
 
@@ -188,6 +189,16 @@ def test_other_values_than_numbers_and_texts_are_refused(tmp_path: Path, value: 
     path.write_bytes(pickle.dumps(value))
     with pytest.raises(InputError):
         read_pickle(path)
+
+
+def test_a_file_cannot_change_how_the_next_one_is_read(tmp_path: Path) -> None:
+    """By the opcodes of pickle: the defaults of the function that stands for codecs.encode, set to another encoding."""
+    put = b"(N}X\x0c\x00\x00\x00__defaults__(X\x05\x00\x00\x00utf16tstb."
+    (tmp_path / "a.pkl").write_bytes(b"\x80\x02c_codecs\nencode\n" + put)
+    with pytest.raises(InputError):
+        read_pickle(tmp_path / "a.pkl")
+    assert restricted_pickle._latin1.__defaults__ == ("latin1",)  # type: ignore[attr-defined]
+    assert not vars(restricted_pickle._latin1)
 
 
 def test_damaged_joblib_files_never_crash(tmp_path: Path) -> None:
