@@ -74,6 +74,8 @@ def answer(task: Task, predictor: Predictor, sample: Sample) -> Prediction:
         if not isinstance(said, Prediction):
             raise InputError(f"a predictor gives a Prediction, got {type(said).__name__}")
         seconds = time.perf_counter() - start
+        if said.id != sample.id:  # a failure of another id too: it would be kept as that one's, and this one never
+            raise InputError(f"the prediction is of '{said.id}'")
         if not said.failed:
             check_answer(task, sample, said, task.truth_of(sample))
         return replace(said, seconds=seconds)

@@ -153,6 +153,22 @@ def test_answers_of_another_size_fail_with_a_reason(damon: Path, tmp_path: Path)
     assert "has 100 values" in outcome.run.rows[0].reason
 
 
+class Elsewhere:
+    """Says of every sample that another one has failed."""
+
+    name, params = "elsewhere", {}  # type: ignore[var-annotated]
+
+    def predict(self, question: Any) -> Prediction:
+        return Prediction("another", failed="no idea")
+
+
+def test_a_failure_of_another_id_is_this_ones(damon: Path, tmp_path: Path) -> None:
+    run = run_task(TASK, damon, Elsewhere(), tmp_path / "run", RunConfig(limit=2)).run
+    assert run is not None, "every sample has its answer"
+    assert [row.status for row in run.rows] == ["failed"] * 2
+    assert "of 'another'" in run.rows[0].reason
+
+
 def test_a_folder_of_other_things_is_not_written_to(damon: Path, make_guess: Any, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("dear")
     with pytest.raises(InputError, match=r"holds thesis\.tex"):
