@@ -80,6 +80,8 @@ def why_not(run: Run, boards: Mapping[tuple[str, str], Sequence[Published]]) -> 
         return "it was shown the truth"
     if about["limited"]:
         return "it is limited to the first samples"
+    if noise := about.get("params", {}).get("noise"):
+        return f"what it was handed was spoilt by noise ({noise['axis']}={noise['amount']})"
     if about["coverage"]["missing"]:
         return f"{about['coverage']['missing']} of its samples have no answer"
     names = [name for name in about["protocols"] if name != UNKNOWN]

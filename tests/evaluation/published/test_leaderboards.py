@@ -77,6 +77,7 @@ def test_ours_stands_only_beside_an_equal_protocol_split_and_topology() -> None:
         ({"stand_in": True}, "free stand-in"),
         ({"oracle": True}, "shown the truth"),
         ({"limited": True}, "limited"),
+        ({"params": {"noise": {"axis": "image", "amount": "8", "seed": 0}}}, r"spoilt by noise (image=8)"),
         ({"coverage": {"targets": 785, "missing": 3}}, "3 of its samples"),
         ({"topology": "smplx"}, "labels are on 'smplx', theirs on 'smpl'"),
         ({"split": "trainval"}, "split is 'trainval'"),
