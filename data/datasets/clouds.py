@@ -47,18 +47,17 @@ class Finder:
 
     def __init__(self, *folders: Path) -> None:
         self._folders = folders
-        self._last = (folders[0], 0)
 
     def find(self, line: str) -> Path:
         """The file below one of the folders whose path ends as the line does; a path that is no file if there is none.
 
-        Never outside the folders.
+        Never outside the folders. Of several such files it is the one with the longest path, whatever was looked for
+        before, so that every shard of a run reads the same.
         """
         parts = tuple(part for part in PurePosixPath(line).parts if part not in ("..", "/"))
         tries = ((folder, drop) for folder in self._folders for drop in range(len(parts)))
-        for folder, drop in (self._last, *tries):  # files of one list lie alike
-            if drop < len(parts) and (path := folder.joinpath(*parts[drop:])).is_file():
-                self._last = folder, drop
+        for folder, drop in tries:
+            if (path := folder.joinpath(*parts[drop:])).is_file():
                 return path
         return self._folders[0].joinpath(*parts)
 

@@ -202,3 +202,12 @@ def test_files_are_found_where_the_copy_has_them(tmp_path: Path) -> None:
 
 def test_classes_in_words() -> None:
     assert [class_in_words(c) for c in ("TrashCan", "Baseballbat", "Mug")] == ["trash can", "baseball bat", "mug"]
+
+
+def test_a_file_is_found_whatever_was_looked_for_before(tmp_path: Path) -> None:
+    for name in ("x/a.txt", "x/b.txt", "Data/x/b.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    finder = Finder(tmp_path)
+    assert finder.find("Data/x/a.txt") == tmp_path / "x/a.txt"
+    assert finder.find("Data/x/b.txt") == tmp_path / "Data/x/b.txt"
