@@ -21,6 +21,7 @@ from hoirecon.requests import (
     prepare_early,
     prepare_thing,
     read_requests,
+    told_apart,
     usable_thing,
 )
 from hoirecon.retrieval.galleries import LibraryGallery
@@ -135,3 +136,11 @@ def test_rotations_of_a_source_are_starts_of_the_fit() -> None:
     hit = Retriever(LibraryGallery(LastFirst())).search(seen().image, mask=seen().object_masks[0], label="chair")[0]
     rotations = usable_thing(hit.usable, "chair").to_fit.initial_rotations
     np.testing.assert_allclose(rotations, QUARTER[None])
+
+
+def test_every_thing_has_a_name_of_its_own() -> None:
+    """Measures of a scene are kept by the names of its objects."""
+    cup = prepare_thing(ObjectRequest("cup"))
+    things = [replace(cup, name=name) for name in ("cup", "cup", "cup 2", "cup")]
+    assert [thing.name for thing in told_apart(things)] == ["cup", "cup 3", "cup 2", "cup 4"]
+    assert [thing.name for thing in told_apart([cup, cup, cup])] == ["cup", "cup 2", "cup 3"]
