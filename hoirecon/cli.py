@@ -18,7 +18,7 @@ from hoirecon.cli_bench import Bench
 from hoirecon.cli_contact import Contact, ContactConvert, split_contact
 from hoirecon.cli_retrieval import IndexBuild, IndexInfo, IndexSearch, Retrieve, split_index
 from hoirecon.cli_train import Train
-from hoirecon.cli_values import given_once, numbers_of, parse_box, parse_points, parse_stroke
+from hoirecon.cli_values import given_once, numbers_of, parse_box, parse_points, parse_stroke, refuse_idle
 from hoirecon.errors import HoireconError, InputError
 
 if TYPE_CHECKING:
@@ -131,6 +131,7 @@ class Reconstruct:
     def _requests(self) -> list[ObjectRequest]:
         from hoirecon.requests import ObjectRequest
 
+        self._check_used()
         if not self.object:
             raise InputError("name the object with --object, e.g. --object barbell; `hoirecon objects` lists the names")
         prompt = self._prompt()
@@ -157,6 +158,17 @@ class Reconstruct:
             )
         boxes, masks = boxes or [None] * len(masks), masks or [None] * len(boxes)
         return [ObjectRequest(n, b, m) for n, b, m in zip(self.object, boxes, masks, strict=True)]
+
+    def _check_used(self) -> None:
+        """Refuse what would do nothing beside the other options."""
+        marks = (*self.object_box, self.object_points, self.not_object_points, *self.object_stroke)
+        refuse_idle(any((*marks, *self.not_object_stroke)) and self.object_prompt is not None,
+                    "--object-prompt holds box, points and strokes: give them there, or leave it out")  # fmt: skip
+        refuse_idle(bool(self.index_weights) and self.index is None, "--index-weights are of an --index: give it too")
+        refuse_idle(bool(self.detector_adapter) and self.detector_weights is None,
+                    "--detector-adapter belongs to --detector-weights: give them too")  # fmt: skip
+        refuse_idle(self.mesh_unit != "m" and self.object_mesh is None,
+                    "--mesh-unit is the unit of --object-mesh: give it too")  # fmt: skip
 
     def _from_index(self, requests: list[ObjectRequest]) -> list[ObjectRequest]:
         """The requests with the index as the source of meshes, if one is given."""
@@ -362,7 +374,7 @@ def run(args: Sequence[str] | None = None) -> int:
     except HoireconError as err:
         print(f"hoirecon: {err}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("hoirecon: interrupted; nothing was written", file=sys.stderr)
+        print("hoirecon: interrupted; what was not finished was not written", file=sys.stderr)
     return EXIT_ERROR
 
 

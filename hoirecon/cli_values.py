@@ -89,6 +89,16 @@ def given_once(values: Sequence[str], name: str) -> str | None:
     return values[0] if values else None
 
 
+def refuse_idle(idle: bool, says: str) -> None:
+    """Refuse an option that would do nothing, instead of passing over it.
+
+    Raises:
+        InputError: it is idle; ``says`` is the message.
+    """
+    if idle:
+        raise InputError(says)
+
+
 def parse_seeds(text: str) -> list[int]:
     """Read ``0:60`` (the end left out), ``3,5,8`` or a mixture.
 

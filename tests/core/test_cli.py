@@ -54,6 +54,11 @@ def _fails(args: list[str], says: str, capsys: pytest.CaptureFixture[str], out: 
         (["--object", "cup", "--object-box", "1,2,30,40", "--distortion", "0,0,0,0"], "calibrated camera"),
         (["--object", "cup", "--object-prompt", "no.json"], "no.json does not exist"),
         (["--object", "cup", "--object-box", "1,2,30,40", "--hypotheses", "-1"], "hypotheses"),
+        (["--object", "cup", "--object-prompt", "no.json", "--object-box", "1,2,30,40"], "give them there"),
+        (["--object", "cup", "--object-prompt", "no.json", "--not-object-points", "1,2"], "give them there"),
+        (["--object", "cup", "--object-box", "1,2,30,40", "--index-weights", "w"], "of an --index"),
+        (["--object", "cup", "--object-box", "1,2,30,40", "--detector-adapter", "a"], "--detector-weights"),
+        (["--object", "cup", "--object-box", "1,2,30,40", "--mesh-unit", "mm"], "unit of --object-mesh"),
     ],
 )
 def test_bad_options(
@@ -103,6 +108,18 @@ def test_an_interrupted_run_leaves_nothing(
     args = ["reconstruct", str(grey), "--object", "cup", "--object-box", "1,2,30,40"]
     _fails(args, "interrupted", capsys, tmp_path / "out")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["grey.png"]
+
+
+def test_an_interrupted_benchmark_does_not_say_that_its_answers_are_lost(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hoirecon.evaluation.runs.runner.run_task", interrupt)
+    run = ["bench", "run", "--task", "damon/binary", "--method", "all", "--data", str(tmp_path)]
+    assert cli.run([*run, "--out", str(tmp_path / "x")]) == 2
+    assert "interrupted; what was not finished" in capsys.readouterr().err
 
 
 def test_prompts_are_read() -> None:
