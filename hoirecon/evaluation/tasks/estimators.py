@@ -30,11 +30,14 @@ class Geometric:
     body_model: BodyModel
     shape: Shape
     name: str = "geometric"
+    body_file: str = ""
+    """Fingerprint of the user's body file; empty for the free body."""
 
     @property
     def params(self) -> Mapping[str, Any]:
         """Settings of the estimator, and the body."""
-        return {"body": self.body_model.topology, "config": asdict(self._estimator.config)}
+        told = {"body": self.body_model.topology, "config": asdict(self._estimator.config)}
+        return told | of_file(self.body_file)
 
     @cached_property
     def _estimator(self) -> GeometricContact:
@@ -67,12 +70,15 @@ class Learned:
     fingerprint: str
     """Of the weights' files."""
     name: str = "interactvlm"
+    body_file: str = ""
+    """Fingerprint of the user's body file; empty where the weights' own body is taken."""
 
     @property
     def params(self) -> Mapping[str, Any]:
         """Weights, body and number type; the answer is generated, never taken from the truth."""
         body = self.model.body_model.topology
-        return {"weights": self.fingerprint, "body": body, "dtype": str(self.model.dtype), "answers": "generated"}
+        told = {"weights": self.fingerprint, "body": body, "dtype": str(self.model.dtype), "answers": "generated"}
+        return told | of_file(self.body_file)
 
     def predict(self, question: Question) -> Prediction:
         """Contact with the object that is asked about; ``scene`` where none is.
@@ -104,12 +110,15 @@ class Small:
     target: BodyModel | None = None
     """The body that the labels are on; the answer is carried over by nearest surface. None: the free body."""
     name: str = "tiny"
+    body_file: str = ""
+    """Fingerprint of the target's file; empty for the free body."""
 
     @property
     def params(self) -> Mapping[str, Any]:
         """Weights, body, and the threshold, which is in the weights' own configuration."""
         body = "free" if self.target is None else self.target.topology
-        return {"weights": self.fingerprint, "body": body, "threshold": CONTACT_THRESHOLD, "answers": "generated"}
+        told = {"weights": self.fingerprint, "body": body, "threshold": CONTACT_THRESHOLD, "answers": "generated"}
+        return told | of_file(self.body_file)
 
     def predict(self, question: Question) -> Prediction:
         """Contact of the body with the object.
@@ -128,6 +137,14 @@ class Small:
 
             found = transfer_by_surface(found, self.model.body_model, self.target)
         return Prediction(question.id, found.probability, found.topology, notes=found.notes)
+
+
+def of_file(fingerprint: str) -> dict[str, str]:
+    """The parameter by which answers on one body file are not taken for those on another; none without a file.
+
+    Files of one topology differ: a male and a neutral body have the same vertices and triangles.
+    """
+    return {"body_file": fingerprint} if fingerprint else {}
 
 
 def check_body(shape: Shape, model: BodyModel, method: str) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from hoirecon.data.datasets.predictions import Prediction
 from hoirecon.data.datasets.samples import Question
 from hoirecon.errors import InputError
+from hoirecon.evaluation.tasks.estimators import of_file
 from hoirecon.evaluation.tasks.seeing import body_of, has_body, look, mask_of, person_of, thing_of
 from hoirecon.mesh import Mesh
 from hoirecon.observation import Observation
@@ -55,13 +56,15 @@ class Placed:
     """The user's models; None takes the free body."""
     weights: Path | None = None
     """Contact weights of ``hoirecon``, which may be the name ``tiny``; None takes contact by geometry."""
+    body_file: str = ""
+    """Fingerprint of the user's body files; empty for the free body."""
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def params(self) -> Mapping[str, Any]:
         """The bodies."""
         models = {} if self.bodies is None else {g: m.topology for g, m in self.bodies.models.items()}
-        found: dict[str, Any] = {"bodies": models or "free"}
+        found: dict[str, Any] = {"bodies": models or "free", **of_file(self.body_file)}
         if self.weights is not None:
             from hoirecon.contact.checkpoints.open import shipped
             from hoirecon.evaluation.runs.fingerprints import file_fingerprint

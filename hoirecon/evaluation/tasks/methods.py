@@ -161,6 +161,13 @@ def _body(spec: MethodSpec) -> BodyModel | None:
     return None if file is None else load_body(file)
 
 
+def _fingerprint(body: Path | None) -> str:
+    """Of a body file, or of a folder of one per gender; empty without."""
+    from hoirecon.evaluation.runs.fingerprints import file_fingerprint
+
+    return "" if body is None else file_fingerprint(body)
+
+
 def _learned(spec: MethodSpec, task: Task, dataset: Dataset, data: Path) -> Predictor:
     from hoirecon.contact import InteractVLM
     from hoirecon.evaluation.runs.fingerprints import file_fingerprint
@@ -170,7 +177,7 @@ def _learned(spec: MethodSpec, task: Task, dataset: Dataset, data: Path) -> Pred
     shape = shape_of(task, dataset)
     model = InteractVLM.from_pretrained(spec.weights, device=spec.device, body_model=_body(spec))
     check_body(shape, model.body_model, "interactvlm")
-    return Learned(model, shape, file_fingerprint(spec.weights))
+    return Learned(model, shape, file_fingerprint(spec.weights), body_file=_fingerprint(spec.body))
 
 
 def _small(spec: MethodSpec, task: Task, dataset: Dataset, data: Path) -> Predictor:
@@ -183,7 +190,7 @@ def _small(spec: MethodSpec, task: Task, dataset: Dataset, data: Path) -> Predic
         raise InputError(f"the small model was taught contact on bodies alone, and {task.name} asks for {task.asks}")
     model = InteractVLM.from_pretrained("tiny", device=spec.device)
     check_body(shape, target or model.body_model, "tiny")
-    return Small(model, shape, file_fingerprint(shipped("tiny")), target)
+    return Small(model, shape, file_fingerprint(shipped("tiny")), target, body_file=_fingerprint(spec.body))
 
 
 def _geometric(spec: MethodSpec, task: Task, dataset: Dataset, data: Path) -> Predictor:
@@ -191,7 +198,7 @@ def _geometric(spec: MethodSpec, task: Task, dataset: Dataset, data: Path) -> Pr
 
     shape, body = shape_of(task, dataset), _body(spec) or load_body()
     check_body(shape, body, "geometric")
-    return Geometric(body, shape)
+    return Geometric(body, shape, body_file=_fingerprint(spec.body))
 
 
 def _placed(spec: MethodSpec, task: Task, dataset: Dataset, data: Path) -> Predictor:
@@ -201,7 +208,8 @@ def _placed(spec: MethodSpec, task: Task, dataset: Dataset, data: Path) -> Predi
         raise InputError(f"{spec.name} places objects, and {task.name} asks for {task.asks}: choose another method")
     if spec.weights is not None and spec.name != "hoirecon":
         raise InputError(f"{spec.name} takes no --weights: contact weights are for hoirecon and interactvlm")
-    return Placed(spec.name, None if spec.body is None else Bodies.load(spec.body), spec.weights)
+    bodies = None if spec.body is None else Bodies.load(spec.body)
+    return Placed(spec.name, bodies, spec.weights, _fingerprint(spec.body))
 
 
 def _nothing(spec: MethodSpec, task: Task, dataset: Dataset, data: Path) -> Predictor:

@@ -14,6 +14,7 @@ from hoirecon.cli import run as hoirecon
 from hoirecon.data.datasets.fixtures import write_contho, write_damon, write_piad, write_pico_db, write_smplh
 from hoirecon.errors import InputError
 from hoirecon.evaluation import RunConfig, load_run, run_task
+from hoirecon.evaluation.runs.runner import make_plan
 from hoirecon.evaluation.tasks import get_task
 from hoirecon.evaluation.tasks.joint_methods import JOINT
 from hoirecon.evaluation.tasks.methods import METHODS, MethodSpec, build_method
@@ -189,6 +190,24 @@ def test_masks_of_labels_are_read_as_perception_reads_them(tmp_path: Path) -> No
     labels[4:9, 5:12] = 1
     Image.fromarray(labels).save(tmp_path / "labels.png")
     assert np.array_equal(mask_of(tmp_path / "labels.png"), labels > 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "writer"),
+    [("damon/binary", "tiny", write_damon), ("damon/binary", "geometric", write_damon),
+     ("behave/contho", "mask-depth", write_contho)],
+)  # fmt: skip
+def test_answers_on_one_body_are_not_those_on_another(name: str, method: str, writer: Any, tmp_path: Path) -> None:
+    """Two files of one topology, such as of two genders: a run of one does not go on with the other."""
+    writer(tmp_path / "data")
+    task = get_task(name)
+    data, keys = task.open(tmp_path / "data"), []
+    for girth in (0.0, 0.0, 0.05):
+        body = write_smplh(tmp_path / "SMPLH_NEUTRAL.pkl", girth=girth)
+        keys.append(
+            make_plan(task, data, build_method(MethodSpec(method, body=body), task, data, tmp_path), None)["key"]
+        )
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_baselines_take_no_contact_weights(tmp_path: Path) -> None:
