@@ -197,7 +197,7 @@ def test_a_file_cannot_change_how_the_next_one_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.pkl").write_bytes(b"\x80\x02c_codecs\nencode\n" + put)
     with pytest.raises(InputError):
         read_pickle(tmp_path / "a.pkl")
-    assert restricted_pickle._latin1.__defaults__ == ("latin1",)  # type: ignore[attr-defined]
+    assert restricted_pickle._latin1.__defaults__ == ("latin1",)
     assert not vars(restricted_pickle._latin1)
 
 

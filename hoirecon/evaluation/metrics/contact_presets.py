@@ -126,7 +126,9 @@ class ContactPreset:
             for name, error in measure.items():
                 table[name][row] = CM[get_metric(name).unit] * max(
                     # the worst, where the field's rules have 0 for an empty prediction
-                    distances.diameter_m if checked[i][0] is None else error(self, *checked[i], distances)
+                    distances.diameter_m
+                    if checked[i][0] is None
+                    else error(self, checked[i][0], checked[i][1], distances)
                     for i in each
                 )
         return table
