@@ -65,7 +65,9 @@ def atomic_folder(path: str | Path, marker: str) -> Iterator[Path]:
         os.replace(tmp, path)
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
-        if old is not None:
+        if old is not None and not path.exists():  # stopped between the two renames: what was there comes back
+            os.replace(old, path)
+        elif old is not None:
             shutil.rmtree(old, ignore_errors=True)
 
 

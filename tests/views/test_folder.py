@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -63,6 +64,27 @@ def test_an_interrupted_run_leaves_what_was_there(
     for name in ("old", "new"):
         with pytest.raises(error):
             save_scene(scene, tmp_path / name, pictures=False, report=False)
+    assert names(tmp_path) == {"old"}
+    assert {path.name: path.read_bytes() for path in old.iterdir()} == before
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_a_run_interrupted_between_two_renames_leaves_what_was_there(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    """The earlier result has stepped aside and the new one is not in its place yet."""
+    old = save_scene(scene, tmp_path / "old", pictures=False, report=False)
+    before = {path.name: path.read_bytes() for path in old.iterdir()}
+    rename = os.replace
+
+    def stopped(source: Any, target: Any) -> None:
+        if Path(target) == old and "-old-" not in Path(source).name:
+            raise error
+        rename(source, target)
+
+    monkeypatch.setattr("hoirecon.files.os.replace", stopped)
+    with pytest.raises(error):
+        save_scene(scene, old, pictures=False, report=False)
     assert names(tmp_path) == {"old"}
     assert {path.name: path.read_bytes() for path in old.iterdir()} == before
 
