@@ -175,9 +175,9 @@ class Contact:
         if self.person_mask is not None:
             if self.person_box:
                 raise InputError("a person is meant by --person-box or by --person-mask: give one of them")
-            from hoirecon.images import read_image
+            from hoirecon.perception.importers import read_mask
 
-            return read_image(self.person_mask).rgb.max(axis=2) > 127
+            return read_mask(self.person_mask)
         return parse_box(self.person_box) if self.person_box else None
 
     def _to_smplx(self) -> TransferMatrix | None:

@@ -184,7 +184,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     """Any mode to RGB: 16-bit and float are scaled to 8 bits, transparency is laid over white."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         values = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if values.max(initial=0) > 255 else 255.0
+        highest = values.max(initial=0)
+        # Floats are kept from 0 to 1 as a rule; whole numbers of at most 1 are labels, for masks to read.
+        top = 65535.0 if highest > 255 else 1.0 if image.mode == "F" and highest <= 1 else 255.0
         return Image.fromarray(np.clip(values / top * 255, 0, 255).round().astype(np.uint8)).convert("RGB")
     if "A" in image.getbands() or "transparency" in image.info:
         over = image.convert("RGBA")

@@ -235,3 +235,15 @@ def test_convert_once_and_again_only_when_told(place: Path, tmp_path: Path, caps
     shard.write_bytes(data)
     assert _run(place, tmp_path / "other", "--object", "bottle", "--verify", weights=str(weights)) == 2
     assert shard.name in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["labels", "cut-out"])
+def test_the_persons_mask_is_read_as_every_mask_is(kind: str, tmp_path: Path) -> None:
+    from hoirecon.cli_contact import Contact
+
+    mask = np.zeros((20, 30), dtype=np.uint8)
+    mask[4:9, 5:12] = 1
+    picture = mask if kind == "labels" else np.dstack([mask * 40, mask * 40, mask * 40, mask * 255])
+    Image.fromarray(picture).save(tmp_path / "mask.png")
+    asked = Contact(tmp_path / "a.jpg", tmp_path, ("cup",), person_mask=tmp_path / "mask.png")
+    assert np.array_equal(asked._person(), mask > 0)

@@ -52,6 +52,11 @@ def test_sixteen_bits_are_scaled_not_cut(tmp_path: Path) -> None:
     assert np.array_equal(read_image(tmp_path / "a.png").rgb[..., 0], RGB[..., 0])
 
 
+def test_floats_from_0_to_1_are_not_black(tmp_path: Path) -> None:
+    Image.fromarray(RGB[..., 0].astype(np.float32) / 255).save(tmp_path / "a.tif")
+    assert np.array_equal(read_image(tmp_path / "a.tif").rgb[..., 0], RGB[..., 0])
+
+
 def test_transparent_parts_lie_over_white(tmp_path: Path) -> None:
     alpha = np.zeros((30, 40), np.uint8)
     alpha[:, 20:] = 255

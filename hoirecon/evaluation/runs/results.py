@@ -53,7 +53,7 @@ class SampleRow:
     reason: str = ""
     """Why it failed, one line."""
     seconds: float | None = None
-    """CPU seconds of the prediction; None if it came from a file."""
+    """Wall seconds of the method; None where its prediction does not say."""
     values: Mapping[str, float | None] = field(default_factory=dict)
     """Metric or count -> value; None where it is not defined for this sample. A failed sample has its worst case."""
 
