@@ -71,7 +71,8 @@ def to_linear(srgb: Any) -> FloatArray:
 def to_srgb(linear: Any) -> FloatArray:
     """Linear light (..., 3) to sRGB, clipped to [0, 1]."""
     linear = np.clip(np.asarray(linear, dtype=np.float64), 0, 1)
-    srgb: FloatArray = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+    # The standard's 0.0031308 is this limit cut off: between the two the maps would not invert each other.
+    srgb: FloatArray = np.where(linear <= 0.04045 / 12.92, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
     return srgb
 
 
