@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -58,8 +59,38 @@ class Subject:
     """Where its pictures and maps lie in the released layout; None draws them."""
 
 
+class _Kept(Generic[T]):
+    """What was made last, by key; a thread that trains may ask beside one that makes the next batch."""
+
+    def __init__(self) -> None:
+        self._store: OrderedDict[str, T] = OrderedDict()
+        self._using = threading.Lock()
+
+    def get(self, key: str, make: Callable[[], T]) -> T:
+        """Made once, or twice if two threads want it at the same moment."""
+        with self._using:
+            if key in self._store:
+                self._store.move_to_end(key)
+                return self._store[key]
+        return self.keep(key, make())
+
+    def keep(self, key: str, value: T) -> T:
+        """The least recently used goes when there are too many."""
+        with self._using:
+            self._store[key] = value
+            self._store.move_to_end(key)
+            while len(self._store) > THINGS_KEPT:
+                self._store.popitem(last=False)
+        return value
+
+    def clear(self) -> None:
+        """Drop everything."""
+        with self._using:
+            self._store.clear()
+
+
 class Gallery:
-    """Renders and encodes on demand.
+    """Renders and encodes on demand; threads may share one.
 
     Args:
         network: the network whose MV-Loc encodes.
@@ -85,8 +116,8 @@ class Gallery:
         self.batch = batch
         self.encoded = dict(encoded or {})
         self.body_views = None if body_views is None else Path(body_views)
-        self._rendered: OrderedDict[str, RenderedViews] = OrderedDict()
-        self._features: OrderedDict[str, Tensor] = OrderedDict()
+        self._rendered = _Kept[RenderedViews]()
+        self._features = _Kept[Tensor]()
 
     def body(self, model: BodyModel) -> Subject:
         """The canonical views of a body: its mean shape in the Vitruvian pose."""
@@ -113,12 +144,12 @@ class Gallery:
             return Subject(surface, table, lights, name, views_key(surface, table, lights, self.renderer))
         views = _released_views(folder, table, len(surface.verts))
         key = _content_key(views)
-        _keep(self._rendered, key, views)
+        self._rendered.keep(key, views)
         return Subject(surface, table, lights, name, key, folder)
 
     def rendered(self, subject: Subject) -> RenderedViews:
         """Its pictures and maps."""
-        return _kept(self._rendered, subject.key, lambda: self._draw(subject))
+        return self._rendered.get(subject.key, lambda: self._draw(subject))
 
     def pictures(self, subject: Subject) -> Tensor:
         """(V, 3, S, S) its pictures as MV-Loc's encoder takes them: as drawn, or shrunk if they were drawn larger."""
@@ -130,7 +161,7 @@ class Gallery:
 
     def features(self, subject: Subject) -> Tensor:
         """(V, C, e, e) MV-Loc's embeddings of its pictures, on the network's device."""
-        return _kept(self._features, subject.key, lambda: self._embed(subject))
+        return self._features.get(subject.key, lambda: self._embed(subject))
 
     def cameras(self, subject: Subject) -> Tensor | None:
         """(V, 5) what FeatLift is told, scaled; None for a table without cameras."""
@@ -169,7 +200,9 @@ class Gallery:
             return self.encoded[subject.key].to(self._device)
 
         def encode() -> Tensor:
-            return self.network.mv_loc.encode(self.pictures(subject).to(self._device), self.batch)
+            # A training's autocast does not reach in here: what is kept must be the same whoever asks for it first.
+            with torch.autocast(self._device.type, enabled=False):
+                return self.network.mv_loc.encode(self.pictures(subject).to(self._device), self.batch)
 
         if self.cache is None:
             return encode()
@@ -200,17 +233,3 @@ def _content_key(views: RenderedViews) -> str:
     digest = hashlib.sha256(repr((views.images.shape, views.maps.names)).encode())
     digest.update(np.ascontiguousarray(views.images).data)
     return digest.hexdigest()[:32]
-
-
-def _kept(store: OrderedDict[str, T], key: str, make: Callable[[], T]) -> T:
-    """Made once; the least recently used goes when there are too many."""
-    if key not in store:
-        _keep(store, key, make())
-    store.move_to_end(key)
-    return store[key]
-
-
-def _keep(store: OrderedDict[str, T], key: str, value: T) -> None:
-    store[key] = value
-    while len(store) > THINGS_KEPT:
-        store.popitem(last=False)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -111,3 +114,31 @@ def test_batches_of_views_give_the_same(model: InteractVLM) -> None:
     found = [Gallery(model.network, ZBufferRenderer(), batch=n) for n in (1, 3, 4)]
     features = [gallery.features(gallery.object(ball())) for gallery in found]
     assert all(np.allclose(features[0], other, atol=1e-5) for other in features[1:])
+
+
+def test_features_are_the_same_under_autocast() -> None:
+    """Validation within a training runs under autocast; what it encodes first is kept for all that comes after."""
+    gallery = Gallery(toy_network(toy_config()).to(torch.bfloat16), ZBufferRenderer())
+    plain = gallery.features(gallery.object(ball()))
+    gallery.forget()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        within = gallery.features(gallery.object(ball()))
+    assert torch.equal(plain, within)
+
+
+def test_two_threads_share_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One makes the next batch while the other validates: neither may lose what the other makes room for."""
+    monkeypatch.setattr(module, "THINGS_KEPT", 2)
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        kept = module._Kept[int]()
+
+        def asked(seed: int) -> bool:
+            keys = np.random.default_rng(seed).integers(6, size=40000).tolist()
+            return all(kept.get(str(key), partial(int, key)) == key for key in keys)
+
+        with ThreadPoolExecutor(2) as threads:
+            assert all(threads.map(asked, range(2)))
+    finally:
+        sys.setswitchinterval(usual)
