@@ -303,7 +303,7 @@ class _Board:
                 raise MissingExtraError(
                     f"the log needs the package 'tensorboard' ({err}): install it with  pip install 'hoirecon[train]'"
                 ) from err
-            self._writer = SummaryWriter(str(folder), purge_step=step or None)
+            self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
     def __enter__(self) -> _Board:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -10,6 +11,12 @@ from hoirecon.errors import InputError
 
 Precision = Literal["auto", "bf16", "fp32"]
 """``auto``: bfloat16 where the device is fast with it, else float32."""
+_LEAST = {
+    **dict.fromkeys(("steps", "batch", "accumulate", "checkpoint_every", "keep", "validate_every", "log_every"), 1),
+    "max_new_tokens": 1,
+    **dict.fromkeys(("warmup", "validate_samples", "seed"), 0),
+}
+"""The least that each whole number may be."""
 IDENTITY = ("keep", "checkpoint_every", "log_every")
 """What may differ when a run goes on: it changes nothing that is learned."""
 
@@ -59,14 +66,14 @@ class FinetuneConfig:
     """Steps between lines of the log."""
 
     def __post_init__(self) -> None:
-        whole = ("steps", "batch", "accumulate", "checkpoint_every", "keep", "validate_every", "log_every")
-        for name in (*whole, "max_new_tokens"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}, expected at least 1")
-        if self.warmup < 0 or self.validate_samples < 0 or self.weight_decay < 0:
-            raise InputError("warmup, validate_samples and weight_decay are not negative")
-        if not (self.rate > 0 and self.clip > 0 and all(0 <= b < 1 for b in self.betas)):
-            raise InputError("rate and clip are above 0, betas lie in [0, 1)")
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise InputError(f"{name} is {value!r}, expected a whole number of at least {least}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise InputError(f"weight_decay is {self.weight_decay}, expected a number that is not negative")
+        if not (self.rate > 0 and self.clip > 0 and len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas)):
+            raise InputError("rate and clip are above 0, and two betas lie in [0, 1)")
         if self.faults not in ("mended", "reference"):
             raise InputError(f"the losses' faults are 'mended' or the 'reference''s, got '{self.faults}'")
         if self.precision not in ("auto", "bf16", "fp32"):

@@ -20,6 +20,7 @@ from hoirecon.contact.modeling.network import InteractVLMNetwork
 from hoirecon.contact.toy import toy_config, toy_network
 from hoirecon.contact.training.finetune.checkpoints import Checkpoints, RunState
 from hoirecon.contact.training.finetune.data import roots_of, wanted
+from hoirecon.contact.training.finetune.engine import _Board
 from hoirecon.contact.training.finetune.memory import (
     TrainingMemory,
     check_training_memory,
@@ -125,6 +126,11 @@ def test_settings_that_cannot_be_are_refused() -> None:
         {"betas": (1.0, 0.9)},
         {"precision": "fp8"},
         {"faults": "none"},
+        {"seed": -1},
+        {"warmup": float("nan")},
+        {"weight_decay": float("nan")},
+        {"betas": (0.9,)},
+        {"steps": 2.5},
     ):
         with pytest.raises(InputError):
             FinetuneConfig(**wrong)
@@ -331,6 +337,18 @@ def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
     found = kept.best()
     assert found is not None
     assert found[0].step == 2
+
+
+def test_a_log_that_goes_on_keeps_the_last_step_before_it(tmp_path: Path) -> None:
+    """Only what came after the checkpoint is written over; the checkpoint's own step is not logged again."""
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    for begun, ended in ((0, 4), (2, 4)):
+        with _Board(tmp_path, begun, True) as board:
+            for step in range(begun + 1, ended + 1):
+                board.write({"loss/total": 10.0 * begun + step}, step)
+    read = events.EventAccumulator(str(tmp_path))
+    read.Reload()
+    assert [(e.step, e.value) for e in read.Scalars("loss/total")] == [(1, 1.0), (2, 2.0), (3, 23.0), (4, 24.0)]
 
 
 # ---------------------------------------------------------------------------------------------------------- validation
