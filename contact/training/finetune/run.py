@@ -160,7 +160,8 @@ def dry_run(run: FinetuneRun, picture: bool = True) -> str:
     ]
     if picture:
         run.out.mkdir(parents=True, exist_ok=True)
-        write_json(run.out / RUN_FILE, {"dry_run": True})
+        if not (run.out / RUN_FILE).is_file():  # a run that stands there still needs its own
+            write_json(run.out / RUN_FILE, {"dry_run": True})
         batch_picture(lessons, samples, run.out / PICTURE_FILE)
         text += ["", f"picture: {run.out / PICTURE_FILE}"]
     return "\n".join(text)

@@ -215,3 +215,12 @@ def test_a_look_ahead_writes_a_picture(tmp_path: Path) -> None:
     assert picture.shape[0] == 2 * 256
     red = (picture[..., 0] > 200) & (picture[..., 1] < 60) & (picture[..., 2] < 60)
     assert red.sum() > 20
+
+
+def test_a_look_ahead_leaves_a_run_that_stands_there(tmp_path: Path) -> None:
+    """Its record says in which numbers it goes on."""
+    run = toy_run(tmp_path)
+    run.out.mkdir()
+    (run.out / "run.json").write_text('{"precision": "bf16"}', encoding="utf-8")
+    dry_run(run)
+    assert json.loads((run.out / "run.json").read_text()) == {"precision": "bf16"}
