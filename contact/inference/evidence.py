@@ -59,10 +59,11 @@ class Evidence:
     @property
     def key(self) -> str:
         """Equal for equal evidence."""
-        assert self.observation.keypoints is not None
-        assert self.observation.keypoints.xyz is not None
         points, digest = self.observation.keypoints, hashlib.sha256()
+        assert points is not None
+        assert points.xyz is not None
         for array in (points.xy, points.confidence, points.xyz, *self._masks()):
+            digest.update(repr(array.shape).encode())  # masks of other sizes may have the same bytes
             digest.update(np.ascontiguousarray(array).tobytes())
         return f"evidence-{digest.hexdigest()}"
 

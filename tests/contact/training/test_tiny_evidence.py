@@ -126,6 +126,19 @@ def test_evidence_of_an_observation_keeps_proportions() -> None:
     assert (drawn[0, 0] * drawn[0, 1]).sum() == 0
 
 
+def test_masks_of_other_sizes_are_other_evidence() -> None:
+    """Looks are kept by this key; masks that are true everywhere have the same bytes upright and lying."""
+    seen = observation()
+    packed, keys = [], set()
+    for height, width in ((120, 160), (160, 120)):
+        image, camera = np.zeros((height, width, 3), np.uint8), Camera.from_focal(200.0, width, height)
+        whole = Observation(image, camera, None, (np.ones((height, width), bool),), keypoints=seen.keypoints)
+        packed.append(Evidence.of(whole).packed(EvidenceConfig()))
+        keys.add(Evidence.of(whole).key)
+    assert not torch.equal(*packed)
+    assert len(keys) == 2
+
+
 def test_what_is_no_evidence_is_refused_with_advice() -> None:
     with pytest.raises(InputError, match="sees landmarks and masks"):
         evidence_of("photo.jpg")
