@@ -29,6 +29,9 @@ MAX_BYTES = 1 << 30
 MAX_FACES = 5_000_000
 """Meshes with more faces are refused before any work is done on them."""
 
+DIGITS = 32
+"""Longest number of an OBJ file that is read the fast way, characters."""
+
 
 def read_thing(path: str | Path) -> Mesh | FloatArray:
     """Read a mesh, or a cloud of points, from a file.
@@ -120,10 +123,11 @@ def _vertices(lines: list[bytes]) -> FloatArray:
     """The first three numbers of every line; colours may follow, on all lines or on some."""
     if not lines:
         raise InputError("the obj file has no line that starts with 'v': it holds no vertices")
-    numbers = np.array(b" ".join(lines).split(), dtype="S32").astype(np.float64)
-    width, rest = divmod(len(numbers), len(lines))
-    if not rest and width >= 3 and all(len(line.split()) == width for line in lines):
-        return numbers.reshape(-1, width)[:, :3]
+    words = b" ".join(lines).split()
+    width, rest = divmod(len(words), len(lines))
+    is_short = max(map(len, words), default=0) <= DIGITS  # what is longer would be cut, its exponent too
+    if is_short and not rest and width >= 3 and all(len(line.split()) == width for line in lines):
+        return np.array(words, dtype=f"S{DIGITS}").astype(np.float64).reshape(-1, width)[:, :3]
     return np.array([[float(x) for x in line.split()[:3]] for line in lines], dtype=np.float64)
 
 

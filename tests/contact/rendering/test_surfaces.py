@@ -239,6 +239,15 @@ def test_stl_stays_triangle_soup(file_type: str, tmp_path: Path) -> None:
     assert mesh.faces.tolist() == np.arange(3 * len(FACES)).reshape(-1, 3).tolist()
 
 
+def test_obj_with_numbers_of_many_digits(tmp_path: Path) -> None:
+    """The exponent stands last: cut off it would move a vertex by powers of ten."""
+    long = "1.2345678901234567890123456789012e-05"
+    (tmp_path / "long.obj").write_text(f"v {long} 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", encoding="ascii")
+    read = read_thing(tmp_path / "long.obj")
+    assert isinstance(read, Mesh)
+    assert read.verts[0].tolist() == [float(long), 0, 0]
+
+
 def test_large_files_are_refused_unopened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.obj").write_text(OBJ)
     monkeypatch.setattr(mesh_files, "MAX_BYTES", 10)
