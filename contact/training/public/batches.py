@@ -20,7 +20,7 @@ from hoirecon.contact.training.losses import Target
 from hoirecon.contact.training.public.lessons import Lesson, Source
 from hoirecon.contact.training.public.mixing import Draw, Mixture
 from hoirecon.contact.training.public.stage import Stage
-from hoirecon.contact.training.public.texts import PartWords, TextConfig, ids_and_labels, turns_of
+from hoirecon.contact.training.public.texts import PartWords, TextConfig, drawn_text
 from hoirecon.contact.training.step import Sample
 from hoirecon.errors import InputError
 from hoirecon.images import read_image
@@ -58,9 +58,7 @@ class SampleMaker:
         Raises:
             InputError: a photograph that cannot be read, or truth that does not fit.
         """
-        ids, labels = ids_and_labels(
-            self.tokenizer, turns_of(lesson, self._tokens, self.parts, self.config, rng), self.config.max_ids
-        )
+        ids, labels = drawn_text(self.tokenizer, lesson, self._tokens, self.parts, self.config, rng)
         rgb = read_image(lesson.image).rgb
         image = torch.from_numpy(clip_pixels(rgb, self._side))
         if lesson.task == "words":

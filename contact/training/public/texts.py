@@ -205,3 +205,29 @@ def ids_and_labels(tokenizer: ContactTokenizer, turns: Turns, max_ids: int = 257
     if all(label == WORD_IGNORE for label in labels):
         raise InputError(f"the first {max_ids} ids hold no part of an answer: the question is too long")
     return torch.tensor(ids), torch.tensor(labels)
+
+
+def drawn_text(
+    tokenizer: ContactTokenizer,
+    lesson: Lesson,
+    tokens: ContactTokens,
+    parts: PartWords | None,
+    config: TextConfig,
+    rng: np.random.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Ids and labels of :func:`ids_and_labels` for a drawn question and answer of :func:`turns_of`.
+
+    A body of which more parts touch than a text has room for is asked about in the simple way: an answer that is cut
+    off would lose its contact token, without which nothing can be localised.
+
+    Raises:
+        InputError: as those two, or the answer's contact token does not fit.
+    """
+    for named in (parts, None):
+        ids, labels = ids_and_labels(tokenizer, turns_of(lesson, tokens, named, config, rng), config.max_ids)
+        if lesson.task == "words" or set(tokens.ids) & set(ids.tolist()):
+            return ids, labels
+    raise InputError(
+        f"the question on '{lesson.label[:40]}' in {lesson.image.name} leaves no room for an answer within "
+        f"{config.max_ids} ids: shorten it, or give a larger max_ids"
+    )

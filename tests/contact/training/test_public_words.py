@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from hoirecon.contact.toy import toy_model
 from hoirecon.contact.training.public.batches import SampleMaker, queries_of
 from hoirecon.contact.training.public.conversations import open_conversations
 from hoirecon.contact.training.public.fixtures import write_hoi_vqa, write_reasonseg, write_refcoco
+from hoirecon.contact.training.public.lessons import Lesson
 from hoirecon.contact.training.public.referring import PhraseSource, open_reasoning, open_refcoco
 from hoirecon.contact.training.public.stage import Stage
-from hoirecon.contact.training.public.texts import TextConfig, turns_of
+from hoirecon.contact.training.public.texts import PartWords, TextConfig, drawn_text, ids_and_labels, turns_of
 from hoirecon.contact.training.step import training_step
+from hoirecon.data.body import load_body
 from hoirecon.errors import InputError
 
 
@@ -131,3 +134,25 @@ def test_hostile_shapes_and_masks(tmp_path: Path) -> None:
         open_reasoning(tmp_path / "nowhere")
     (tmp_path / "0.json").write_text(json.dumps({**held, "text": ["x" * 5000, held["text"][0]]}))
     assert len(open_reasoning(tmp_path).entries) == 1  # a prompt holds no such text
+
+
+def test_an_answer_that_names_too_many_parts_keeps_its_contact_token() -> None:
+    """Somebody who lies under a blanket touches it with every part: cut off, the answer would stop the training."""
+    parts = PartWords.of(load_body().parts)
+    lesson = Lesson("human", Path("bed.jpg"), "bed", np.ones(parts.num_verts))
+    tokenizer, tokens = model().tokenizer, model().network.config.tokens
+    config = TextConfig(part_dropout=0.0)
+    for seed in range(4):
+        ids, labels = drawn_text(tokenizer, lesson, tokens, parts, config, np.random.default_rng(seed))
+        assert tokens.human in labels.tolist()
+        assert len(ids) <= 257
+    few = replace(lesson, contact=np.isin(np.arange(parts.num_verts), parts.verts[5]).astype(float))
+    ids, _ = drawn_text(tokenizer, few, tokens, parts, config, np.random.default_rng(0))
+    turns = turns_of(few, tokens, parts, config, np.random.default_rng(0))
+    assert parts.names[5] in turns[0][1]
+    assert torch.equal(ids, ids_and_labels(tokenizer, turns)[0]), "what fits is as it was"
+    endless = Lesson("image", Path("x.jpg"), "thing " * 33, mask=np.zeros((2, 2)), is_sentence=True)
+    turns = turns_of(endless, tokens, None, config, np.random.default_rng(0))
+    answer = int((ids_and_labels(tokenizer, turns, 10_000)[1] != -100).nonzero()[0])
+    with pytest.raises(InputError, match=r"'thing thing .*' in x\.jpg leaves no room for an answer within"):
+        drawn_text(tokenizer, endless, tokens, None, TextConfig(max_ids=answer + 1), np.random.default_rng(0))
