@@ -54,6 +54,8 @@ class EngineConfig:
     def __post_init__(self) -> None:
         if self.steps < 1 or self.checkpoint_every < 1 or self.rate <= 0 or self.clip <= 0:
             raise InputError("steps and checkpoint_every are at least 1, rate and clip above 0")
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}, expected a whole number of at least 0")
 
     def rate_at(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""
@@ -146,6 +148,9 @@ class Engine:
         path = self.folder / CHECKPOINT
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as err:  # torch raises many kinds on damaged bytes
+            raise InputError(f"{path} is damaged ({type(err).__name__}: {err}): remove it to begin anew") from err
+        try:
             config = EngineConfig(**{**state["config"], "betas": tuple(state["config"]["betas"])})
             if config != self.config:
                 raise InputError(f"{path} is of a run with other settings ({config}): give another folder")

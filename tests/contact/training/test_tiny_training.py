@@ -101,9 +101,12 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     Engine(modules, losses, EngineConfig(steps=2), tmp_path).run(tell=lambda _: None)
     with pytest.raises(InputError, match="other settings"):
         Engine(modules, losses, EngineConfig(steps=3), tmp_path)
-    (tmp_path / "checkpoint.pt").write_bytes(b"junk")
-    with pytest.raises((InputError, Exception)):
-        Engine(modules, losses, EngineConfig(steps=2), tmp_path)
+    for damaged in (b"", b"junk", b"junk" * 100):
+        (tmp_path / "checkpoint.pt").write_bytes(damaged)
+        with pytest.raises(InputError, match=r"is damaged .* remove it to begin anew"):
+            Engine(modules, losses, EngineConfig(steps=2), tmp_path)
+    with pytest.raises(InputError, match="seed is -1"):
+        EngineConfig(seed=-1)
 
 
 def test_the_schedule_rises_stays_and_falls() -> None:
