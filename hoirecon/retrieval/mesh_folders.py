@@ -19,7 +19,7 @@ import numpy as np
 
 from hoirecon.errors import InputError
 from hoirecon.files import read_json
-from hoirecon.retrieval.hashing import file_hash
+from hoirecon.retrieval.hashing import mesh_hash
 from hoirecon.retrieval.index.object_index import ObjectIndex
 from hoirecon.retrieval.index.records import ObjectRecord
 from hoirecon.retrieval.index.vectors import RowType
@@ -49,7 +49,8 @@ class MeshFolder:
     encoder: str
     """Name by which the encoder was asked for; empty for a user's own."""
     hashes: Mapping[str, str] = field(default_factory=dict)
-    """SHA-256 of each file, by its path in the folder, which is its id in the index."""
+    """SHA-256 of what each file shows, materials and textures beside it included, by its path in the folder, which is
+    its id in the index."""
     skipped: Mapping[str, str] = field(default_factory=dict)
     """Why a file is not in the index, by its path."""
 
@@ -204,7 +205,7 @@ class _Work:
         """Content and path of each file, None where the content is known already."""
         seen: set[str] = set()
         for path in paths:
-            digest = file_hash(path)
+            digest = mesh_hash(path)
             self.hashes[path.relative_to(self.root).as_posix()] = digest
             is_new = digest not in self.known and digest not in seen
             seen.add(digest)
