@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,13 @@ class Data:
     def stand_in(self) -> bool:
         """Whether something in it is no real data: figures on it mean nothing."""
         return any(dataset.stand_in for dataset in _datasets(self.sources))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a run to go on, beside what is drawn: how texts are made, and of which body."""
+        body = self.body
+        named = "" if body is None else body.name if isinstance(body, Mesh) else body.topology
+        return {"text": asdict(self.text), "parts": [] if self.parts is None else list(self.parts.names), "body": named}
 
     @property
     def licences(self) -> dict[str, str]:

@@ -229,7 +229,11 @@ def finetune(run: FinetuneRun, until: int | None = None, tell: Tell = print) -> 
 
 
 def _identity(prepared: Prepared) -> dict[str, Any]:
-    return {"start": prepared.plan.fingerprint, "precision": dtype_name(prepared.dtype)}
+    return {
+        "start": prepared.plan.fingerprint,
+        "precision": dtype_name(prepared.dtype),
+        "words": prepared.data.identity,
+    }
 
 
 def _validation(prepared: Prepared, lessons: TrainingSet, accelerator: Any) -> Validation | None:

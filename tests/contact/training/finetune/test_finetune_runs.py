@@ -125,6 +125,9 @@ def test_a_run_that_stopped_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     for changed, said in (({"rate": 1e-4}, "rate"), ({"seed": 1}, "seed"), ({"batch": 3}, "batch")):
         with pytest.raises(InputError, match=f"is of a run with {said}"):
             finetune(replace(parts, config=replace(parts.config, **changed)), tell=quiet)
+    other_words = replace(parts, data=replace(parts.data, part_dropout=1.0))
+    with pytest.raises(InputError, match=r"is of a run with part_dropout 0\.5 in place of 1\.0"):
+        finetune(other_words, tell=quiet)
 
 
 @pytest.mark.slow
