@@ -7,6 +7,7 @@ DeepSpeed) is accelerate's matter: its environment or config file says so.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -273,12 +274,20 @@ class Finetuner:
         self.accelerator.wait_for_everyone()
 
     def _log(self, recent: Sequence[Mapping[str, float]], board: _Board, bar: Any) -> None:
-        mean = {name: sum(row[name] for row in recent) / len(recent) for name in recent[0]}
+        mean = _means(recent)
         self.state.history.append({"step": float(self.state.step), **mean})
         losses = {f"loss/{name}": value for name, value in mean.items() if name in (*PARTS, "total")}
         others = {name: mean[name] for name in ("norm", "rate", "skipped")}
         board.write({**losses, **others}, self.state.step)
-        bar.set_postfix_str(f"loss {mean['total']:.3f}, words {mean['tokens']:.3f}, masks {mean['focal']:.3f}")
+        shown = {"loss": "total", "words": "tokens", "masks": "focal"}
+        bar.set_postfix_str(", ".join(f"{word} {mean.get(name, math.nan):.3f}" for word, name in shown.items()))
+
+
+def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Mean of each value over the rows in which it is a number; without those that are in none: a skipped step has no
+    loss to speak of, and JSON has no word for it."""
+    found = {name: [row[name] for row in rows if math.isfinite(row[name])] for name in rows[0]}
+    return {name: sum(values) / len(values) for name, values in found.items() if values}
 
 
 def _passes(samples: Sequence[Sample], batch: int) -> list[Sequence[Sample]]:

@@ -20,7 +20,9 @@ from safetensors.torch import load_file
 import hoirecon
 from hoirecon import cli
 from hoirecon.contact.estimator import InteractVLM
-from hoirecon.contact.training.finetune.run import dry_run, finetune
+from hoirecon.contact.training.finetune.engine import Finetuner, make_accelerator
+from hoirecon.contact.training.finetune.run import Prepared, dry_run, finetune
+from hoirecon.contact.training.step import Sample
 from hoirecon.data.datasets.fixtures import write_damon
 from hoirecon.errors import InputError
 from tests.contact.training.finetune.toy_run import states, toy_run, write_toy_start
@@ -128,6 +130,26 @@ def test_a_run_that_stopped_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     other_words = replace(parts, data=replace(parts.data, part_dropout=1.0))
     with pytest.raises(InputError, match=r"is of a run with part_dropout 0\.5 in place of 1\.0"):
         finetune(other_words, tell=quiet)
+
+
+def test_a_step_without_a_number_is_skipped_and_the_run_goes_on(tmp_path: Path) -> None:
+    """Its loss is no number, which no checkpoint can hold: the rest of the log is kept."""
+    run = toy_run(tmp_path, steps=4, checkpoint_every=2, validate_samples=0)
+    prepared = Prepared(run)
+    network = prepared.network("cpu")
+    lessons = prepared.lessons(network)
+    trainer = Finetuner(network, lessons, run.config, run.out, make_accelerator(run.config, "cpu"))
+    usual = lessons.batch
+
+    def spoilt(step: int) -> list[Sample]:
+        lost = float("nan") if step == 1 else 1.0
+        return [replace(s, features=s.features * lost) for s in usual(step) if s.features is not None]
+
+    lessons.batch = spoilt  # type: ignore[method-assign]
+    state = trainer.run()
+    assert (state.step, state.skipped) == (4, 1)
+    held = json.loads((run.out / "checkpoints" / "step-000004" / "state.json").read_text())["history"]
+    assert [("total" in row, row["skipped"]) for row in held] == [(True, 0), (False, 1), (True, 0), (True, 0)]
 
 
 @pytest.mark.slow
