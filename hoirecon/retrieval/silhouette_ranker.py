@@ -49,10 +49,12 @@ class SilhouetteRanker:
         """The candidates (ids; None: all of the library) that fit a mask best, best first.
 
         Raises:
-            InputError: an empty mask.
+            InputError: an empty mask, or k below 1.
         """
         from hoirecon.retrieval.embedded.silhouettes import TEMPLATE_LENGTHS, overlaps, query_silhouettes, rotations_of
 
+        if k < 1:
+            raise InputError(f"k is {k}, expected at least 1")
         given = np.asarray(mask, dtype=bool)
         if not given.any():
             raise InputError("the mask is empty: it must hold the object's visible pixels")

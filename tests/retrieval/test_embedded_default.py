@@ -65,6 +65,9 @@ def test_only_candidates_are_ranked_and_unknown_ones_refused() -> None:
         rank(mask, [])
     with pytest.raises(InputError, match="empty"):
         rank(np.zeros((20, 20), bool))
+    for nothing in ({"k": 0}, {"k": -3}, {"guesses": 0}):
+        with pytest.raises(InputError, match="at least 1 of each"):
+            library_gallery().rank(mask, couches, **nothing)
 
 
 def test_the_size_of_the_photograph_and_the_place_in_it_do_not_count() -> None:

@@ -36,3 +36,5 @@ def test_empty_masks_and_lists() -> None:
     assert SilhouetteRanker().rank(np.ones((5, 5), bool), []) == []
     with pytest.raises(InputError, match="mask is empty"):
         SilhouetteRanker().rank(np.zeros((5, 5), bool), ["chair/plain"])
+    with pytest.raises(InputError, match="k is -1"):
+        SilhouetteRanker().rank(np.ones((5, 5), bool), ["chair/plain"], -1)

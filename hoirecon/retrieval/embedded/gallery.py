@@ -100,8 +100,10 @@ class ViewGallery:
             guesses: first rotations of each.
 
         Raises:
-            InputError: an empty mask, no candidates, or a name that the gallery does not have.
+            InputError: an empty mask, no candidates, a name that the gallery does not have, or nothing asked for.
         """
+        if k < 1 or guesses < 1:
+            raise InputError(f"k is {k} and guesses {guesses}, expected at least 1 of each")
         checked = checked_mask(mask)
         among = self._places(candidates)
         query = self.encoder.encode_query(checked, normals)

@@ -33,9 +33,9 @@ class TrainConfig:
     point_steps: int = 1200
     """Steps of the network of points, towards the pictures' embeddings, which then stand still."""
     groups: int = 8
-    """Categories in a batch (some may come twice)."""
+    """Categories in a batch, each once."""
     siblings: int = 6
-    """Shapes of each: the hard negatives of one another."""
+    """Shapes of each: the hard negatives of one another. Every category must have as many."""
     views: int = 2
     """Views of each shape in a batch: a random one and the gallery's nearest to it."""
     lr: float = 2e-3
