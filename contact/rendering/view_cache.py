@@ -16,7 +16,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,10 +79,11 @@ class ViewCache:
             if path.stat().st_size > MAX_FILE_BYTES:
                 return None
             data = path.read_bytes()
-            os.utime(path)
-            return data
         except OSError:
             return None
+        with suppress(OSError):  # a folder that only others may write serves all the same
+            os.utime(path)
+        return data
 
     def write(self, path: Path, save: Callable[[Path], None]) -> None:
         """Write a file whole, then make room. A cache that cannot be written is no reason to fail: it warns."""

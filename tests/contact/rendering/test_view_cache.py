@@ -184,6 +184,18 @@ def test_a_folder_that_cannot_be_written_warns_and_draws(tmp_path: Path) -> None
     assert views.images.shape == (2, 6, 6, 3)
 
 
+def test_a_folder_that_only_others_may_write_serves(cache: ViewCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    renderer = RandomRenderer()
+    first = render_once(TRIANGLE, TABLE, LIGHTS, renderer, cache)
+
+    def refused(*_: Any) -> None:
+        raise PermissionError("not yours")
+
+    monkeypatch.setattr(os, "utime", refused)
+    same(first, render_once(TRIANGLE, TABLE, LIGHTS, renderer, cache))
+    assert len(renderer._drawn) == 1
+
+
 def test_threads_that_want_the_same_draw_it_once(cache: ViewCache) -> None:
     renderer, found = RandomRenderer(slow_s=0.05), []
     jobs = [
