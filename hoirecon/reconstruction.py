@@ -131,10 +131,11 @@ def reconstruct(
         object_box: x, y, width, height in pixels round the visible object.
         object_mask: (H, W) mask of its visible pixels, or a mask file; better than a box for thin things.
         object_prompt: box, points and strokes.
-        object_mesh: the object's own mesh, in metres, or its file; or a hit of a retriever; or a source of meshes that
-            looks at the mask, such as ``Retriever.load("idx/", weights=DIR)`` or ``GeneratedObjects(model)``. None
-            takes :meth:`Retriever.default() <hoirecon.retrieval.retriever.Retriever.default>`: among the library's
-            meshes of that name the one that the mask fits best; the scene's notes say which. An id ("chair/plain")
+        object_mesh: the object's own mesh, in metres (a :class:`Mesh` or a trimesh; for another unit give an
+            :class:`ObjectRequest`), or its file; or a hit of a retriever; or a source of meshes that looks at the
+            mask, such as ``Retriever.load("idx/", weights=DIR)`` or ``GeneratedObjects(model)``. None takes
+            :meth:`Retriever.default() <hoirecon.retrieval.retriever.Retriever.default>`: among the library's meshes
+            of that name the one that the mask fits best; the scene's notes say which. An id ("chair/plain")
             is taken at its word.
         camera: intrinsics; None takes the file's EXIF or assumes a 50 mm-equivalent lens, and the scene says which.
         focal_px: focal length in pixels, if that is all that is known of the camera.
@@ -160,6 +161,7 @@ def reconstruct(
         MissingModelError: BlazePose's files are not on this machine (``hoirecon models fetch``).
     """
     config = config or ReconstructConfig()
+    _check_kinds(body_model, contact, config)
     if person_mask is not None and person != "auto":
         raise InputError(f"person_mask says which person is meant: leave person at 'auto', it is {person!r}")
     requests = read_requests(objects, object_box, object_mask, object_prompt, object_mesh)
@@ -167,9 +169,9 @@ def reconstruct(
     early = prepare_early(requests)
     for request in requests if box_finder is None else []:
         request.where()
-    clock = StageClock(progress, total=5 + config.rounds)
     model = body_model or load_body()
     estimator = _estimator(contact, model, config)  # weights that do not load are said first
+    clock = StageClock(progress, total=5 + config.rounds)
     with clock.stage("looking at the photograph"):
         picture = _straight(read_image(image), camera, distortion)
         requests, notes = locate(requests, picture.rgb, box_finder)
@@ -210,6 +212,18 @@ def reconstruct(
     fits = [replace(f, pose=h.way_round(fit.body, f.pose, fit)) for f, h in zip(fits, held, strict=True)]
     clock.close()
     return assemble_scene(observation, fit, things, fits, estimates, asdict(config), clock.seconds)
+
+
+def _check_kinds(body_model: Any, contact: Any, config: Any) -> None:
+    if not isinstance(config, ReconstructConfig):
+        raise InputError(f"config is of type {type(config).__name__}: give a ReconstructConfig(...)")
+    if body_model is not None and not isinstance(body_model, BodyModel):
+        raise InputError(f"body_model is of type {type(body_model).__name__}: give load_body(FILE) for a file of yours")
+    if contact is not None and not isinstance(contact, str | Path) and not hasattr(contact, "estimate"):
+        raise InputError(
+            f"contact is of type {type(contact).__name__}: give an estimator (an object with a method estimate, as in "
+            f"examples/04_own_contact.py), a folder of weights, or 'tiny'"
+        )
 
 
 def _estimator(

@@ -19,7 +19,7 @@ from hoirecon.arrays import ByteArray, FloatArray
 from hoirecon.contact.protocols import ContactObject
 from hoirecon.data.objects import LibraryObject, get_category, list_categories, load_object, prepare_mesh
 from hoirecon.data.objects.catalog import normalise
-from hoirecon.data.objects.prepare import FORMATS
+from hoirecon.data.objects.prepare import FORMATS, unit_scale
 from hoirecon.data.objects.usable import UsableObject, usable_from_library
 from hoirecon.errors import InputError
 from hoirecon.fitting.object_types import ObjectToFit
@@ -38,6 +38,9 @@ ObjectMesh = Mesh | str | Path | UsableObject | FoundObject | ObjectSource
 """What may be given as an object's mesh: a mesh or its file, an object that is ready or was found, or whoever brings
 one when the mask is known (a ``Retriever``, ``GeneratedObjects``)."""
 
+MESH_UNITS = ("m", "cm", "mm", "auto", "none")
+"""What may be said of the unit of an object's mesh."""
+
 MISSPELT = 0.8
 """A name that is not known but as similar to a known one as this (``difflib``'s ratio) is taken for a slip."""
 
@@ -55,10 +58,17 @@ class ObjectRequest:
     prompt: MaskPrompt | None = None
     """Box, points and strokes for the segmenter."""
     mesh: ObjectMesh | None = None
-    """The user's own mesh, a hit, or a source of meshes; None: ``Retriever.default()`` chooses among the library's."""
+    """The user's own mesh (a trimesh becomes a :class:`Mesh` with the same vertices), a hit, or a source of meshes;
+    None: ``Retriever.default()`` chooses among the library's."""
     mesh_unit: Literal["m", "cm", "mm", "auto", "none"] = "m"
-    """Unit of the mesh's file; ``auto`` guesses it from the size. With ``none`` the name says how large it is, and the
-    mesh is also repaired and turned upright."""
+    """Unit of the mesh or its file; ``auto`` guesses it from the size. With ``none`` the name says how large it is, and
+    the mesh is also repaired and turned upright."""
+
+    def __post_init__(self) -> None:
+        if self.mesh_unit not in MESH_UNITS:
+            raise InputError(f"mesh_unit of the {self.name} is {self.mesh_unit!r}: give one of {', '.join(MESH_UNITS)}")
+        if self.mesh is not None and not isinstance(self.mesh, ObjectMesh):
+            object.__setattr__(self, "mesh", _from_other(self.mesh, self.name))
 
     def where(self) -> Any:
         """The prompt for perception.
@@ -101,12 +111,35 @@ def read_requests(
     """
     if isinstance(objects, str | Path | UsableObject | FoundObject):
         return [_one_request(objects, box, mask, prompt, mesh)]
+    requests = [objects] if isinstance(objects, ObjectRequest) else list(objects) if _is_list(objects) else []
+    if not requests or not all(isinstance(request, ObjectRequest) for request in requests):
+        raise InputError(
+            f"give the name of an object (its own mesh goes with the name, as object_mesh), or a list of "
+            f"ObjectRequest(name, box=...) with at least one; got {_kinds(objects)}"
+        )
     if any(value is not None for value in (box, mask, prompt, mesh)):
         raise InputError("object_box, object_mask, object_prompt and object_mesh go with one object's name only")
-    requests = [objects] if isinstance(objects, ObjectRequest) else list(objects)
-    if not requests or not all(isinstance(request, ObjectRequest) for request in requests):
-        raise InputError("give the name of an object, or a list of ObjectRequest(name, box=...) with at least one")
     return requests
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence)
+
+
+def _kinds(value: Any) -> str:
+    """What was given, by its kind; of a list also the kinds in it."""
+    kind = type(value).__name__
+    return f"{kind} of {', '.join(sorted({type(v).__name__ for v in value}))}" if _is_list(value) and value else kind
+
+
+def _from_other(mesh: Any, name: str) -> Mesh:
+    """A mesh of trimesh, or of another library that says ``vertices`` and ``faces``, as ours."""
+    if not (hasattr(mesh, "vertices") and hasattr(mesh, "faces")):
+        raise InputError(
+            f"the mesh of the {name} is of type {type(mesh).__name__}: give a Mesh, a trimesh, a mesh file, a hit or a "
+            f"source of meshes"
+        )
+    return Mesh(mesh.vertices, mesh.faces, name)
 
 
 def _one_request(thing: Any, box: Any, mask: Any, prompt: Any, mesh: Any) -> ObjectRequest:
@@ -266,7 +299,11 @@ def _library_thing(obj: LibraryObject, name: str, found: UsableObject | None = N
 def _own_thing(request: ObjectRequest) -> Thing:
     assert isinstance(request.mesh, Mesh | str | Path)
     assert request.mesh_unit != "none"
-    mesh = request.mesh if isinstance(request.mesh, Mesh) else prepare_mesh(request.mesh, unit=request.mesh_unit)
+    mesh = request.mesh
+    if not isinstance(mesh, Mesh):
+        mesh = prepare_mesh(mesh, unit=request.mesh_unit)
+    elif request.mesh_unit != "m":  # only scaled: contact of the user's own may be on these very vertices
+        mesh = mesh.with_verts(mesh.verts * unit_scale(mesh.verts, request.mesh_unit, request.name))
     mesh = replace(mesh, name=request.name)  # not its file's: estimators are asked about it by name
     try:
         category: str | None = get_category(request.name).name

@@ -61,7 +61,7 @@ def prepare_mesh(mesh_or_path: Mesh | str | Path, unit: Unit = "m", target_faces
         name = Path(mesh_or_path).name
         verts, faces = read_triangles(Path(mesh_or_path))
     verts, faces = _checked(np.asarray(verts, dtype=np.float64), np.asarray(faces, dtype=np.int64), name)
-    verts = verts * _scale(verts, unit, name)
+    verts = verts * unit_scale(verts, unit, name)
     verts, faces = _mended(verts, faces, name)
     if len(faces) > target_faces:
         verts, faces = _decimated(verts, faces, target_faces)
@@ -94,7 +94,12 @@ def _checked(verts: FloatArray, faces: IntArray, name: str) -> tuple[FloatArray,
     return mesh.verts, mesh.faces
 
 
-def _scale(verts: FloatArray, unit: Unit, name: str) -> float:
+def unit_scale(verts: FloatArray, unit: Unit, name: str) -> float:
+    """What coordinates (V, 3) in a unit are multiplied with to be metres.
+
+    Raises:
+        InputError: the size is not believable in that unit; the message names one in which it is.
+    """
     longest = float(np.ptp(verts, axis=0).max())
     low, high = PLAUSIBLE
     if unit == "auto":
@@ -107,7 +112,8 @@ def _scale(verts: FloatArray, unit: Unit, name: str) -> float:
     factor = _FACTORS[unit]
     if not low <= longest * factor <= high:
         fits = [u for u, f in _FACTORS.items() if low <= longest * f <= high]
-        advice = f"give unit={fits[-1]!r}" if fits else "scale it to metres first"
+        option = "(mesh_unit of an ObjectRequest, --mesh-unit on the command line)"
+        advice = f"give unit={fits[-1]!r} {option}" if fits else "scale it to metres first"
         raise InputError(f"{name} would be {longest * factor:.4g} m long in unit {unit!r}: {advice}")
     return factor
 

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import trimesh
 
 from hoirecon.camera import Camera
-from hoirecon.data.objects import get_category, load_object
+from hoirecon.data.objects import MeshRepairWarning, get_category, load_object
 from hoirecon.errors import InputError
+from hoirecon.mesh import Mesh
 from hoirecon.observation import Observation
 from hoirecon.requests import (
     ObjectRequest,
@@ -138,9 +140,31 @@ def test_rotations_of_a_source_are_starts_of_the_fit() -> None:
     np.testing.assert_allclose(rotations, QUARTER[None])
 
 
-def test_every_thing_has_a_name_of_its_own() -> None:
-    """Measures of a scene are kept by the names of its objects."""
-    cup = prepare_thing(ObjectRequest("cup"))
-    things = [replace(cup, name=name) for name in ("cup", "cup", "cup 2", "cup")]
-    assert [thing.name for thing in told_apart(things)] == ["cup", "cup 3", "cup 2", "cup 4"]
-    assert [thing.name for thing in told_apart([cup, cup, cup])] == ["cup", "cup 2", "cup 3"]
+def test_a_trimesh_is_a_mesh_with_the_same_vertices() -> None:
+    box = trimesh.creation.box((0.3, 0.2, 0.1))
+    mesh = prepare_thing(ObjectRequest("parcel", BOX, mesh=box)).contact.mesh
+    np.testing.assert_array_equal(mesh.verts, box.vertices)
+    assert mesh.name == "parcel"
+    with pytest.raises(InputError, match=r"the mesh of the parcel is of type ndarray: give a Mesh, a trimesh"):
+        ObjectRequest("parcel", BOX, mesh=np.zeros((3, 3)))  # type: ignore[arg-type]
+
+
+def test_the_unit_of_a_mesh_in_memory_counts_as_that_of_a_file_does() -> None:
+    box = trimesh.creation.box((300, 200, 100))
+    given = Mesh(box.vertices, box.faces)
+    for unit, metres in (("mm", 0.001), ("cm", 0.01), ("auto", 0.001)):
+        request = ObjectRequest("parcel", BOX, mesh=given, mesh_unit=unit)
+        if unit == "auto":
+            with pytest.warns(MeshRepairWarning, match="read as millimetres"):
+                thing = prepare_thing(request)
+        else:
+            thing = prepare_thing(request)
+        np.testing.assert_allclose(thing.to_fit.mesh.verts, box.vertices * metres)  # in their order: labels still fit
+    with pytest.raises(InputError, match=r"mesh_unit of the parcel is 'inch': give one of m, cm, mm, auto, none"):
+        ObjectRequest("parcel", BOX, mesh=given, mesh_unit="inch")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("thing", [None, trimesh.creation.box(), ["cup", "chair"], {"name": "cup"}, []])
+def test_what_is_no_object_is_told_by_its_kind(thing: Any) -> None:
+    with pytest.raises(InputError, match=r"give the name of an object .* got (NoneType|Trimesh|list|dict)"):
+        read_requests(thing, BOX, None, None, None)

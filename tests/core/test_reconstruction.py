@@ -167,6 +167,9 @@ class TestRequests:
             ({"objects": "cuup", "object_box": (1, 1, 5, 5)}, "cup"),
             ({"objects": []}, "at least one"),
             ({"objects": [ObjectRequest("cup", (1, 1, 5, 5))], "object_box": (1, 1, 5, 5)}, "one object's name only"),
+            ({"objects": "cup", "body_model": "SMPLH.pkl"}, r"body_model is of type str: give load_body\(FILE\)"),
+            ({"objects": "cup", "contact": np.zeros(6902)}, "contact is of type ndarray: give an estimator"),
+            ({"objects": "cup", "config": {"rounds": 1}}, r"config is of type dict: give a ReconstructConfig"),
         ],
     )
     def test_unclear_requests(self, arguments: dict[str, Any], says: str) -> None:
