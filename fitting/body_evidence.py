@@ -35,6 +35,9 @@ LIMBS = {
 
 TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 
+LEAST_PIXELS = 3.0
+"""Landmarks that all lie within so many pixels are no person's: shares of the image's size lie within one."""
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -94,6 +97,7 @@ def gather_evidence(
     seen = inside & (confidence >= config.min_confidence)
     if not posed:
         _check_enough(names, seen)
+        _check_pixels(keypoints.xy[seen])
     guess = np.where(seen, confidence, config.unseen_3d * np.maximum(confidence, config.unseen_3d))
     turn = line_of_sight(keypoints.xy[seen], camera) if config.xyz_seen_straight and seen.any() else np.eye(3)
     xyz = None if keypoints.xyz is None else keypoints.xyz @ turn.T
@@ -140,6 +144,16 @@ def _check_enough(names: tuple[str, ...], seen: BoolArray) -> None:
         raise InputError(
             f"only {int(seen.sum())} landmarks of the person lie in the image with enough confidence, {torso} of them "
             f"shoulders or hips: at least 4 and 2 are needed to place a body; use a picture that shows more of them"
+        )
+
+
+def _check_pixels(xy: FloatArray) -> None:
+    """Landmarks of a whole person on a pixel or two are shares of the image's size, as many detectors give them."""
+    if float(np.ptp(xy, axis=0).max()) < LEAST_PIXELS:
+        low, high = xy.min(axis=0), xy.max(axis=0)
+        raise InputError(
+            f"the landmarks that are seen lie between ({low[0]:.2f}, {low[1]:.2f}) and ({high[0]:.2f}, {high[1]:.2f}), "
+            f"which is no size of a person in pixels: multiply shares of the image by its width and height"
         )
 
 

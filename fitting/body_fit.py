@@ -182,6 +182,11 @@ def _inputs(keypoints: Keypoints | Observation, camera: Camera | None) -> tuple[
         if keypoints.keypoints is None:
             raise InputError("the observation has no keypoints: detect a person first (hoirecon.perception)")
         keypoints = keypoints.keypoints
+    if not isinstance(keypoints, Keypoints):
+        raise InputError(
+            f"the keypoints are of type {type(keypoints).__name__}: give Keypoints(layout, xy, confidence), or an "
+            f"Observation that has them"
+        )
     if camera is None:
         raise InputError("a body fit needs the camera of the image: give camera=, e.g. Camera.default(width, height)")
     return keypoints, camera

@@ -14,7 +14,7 @@ import torch
 from hoirecon.arrays import FloatArray
 from hoirecon.errors import InputError
 from hoirecon.fitting.covariance import contour_misfit, laplace
-from hoirecon.fitting.fit_config import StageConfig
+from hoirecon.fitting.fit_config import FitConfig, StageConfig
 from hoirecon.fitting.ground import Ground
 from hoirecon.fitting.joint_config import JointConfig
 from hoirecon.fitting.joint_fit import AnyBody, Contacts, finite_ones, fit, prepare_joint, with_names
@@ -77,7 +77,7 @@ def fit_video(
     bodies: Sequence[AnyBody | Sequence[AnyBody]],
     objects: Sequence[ObjectToFit],
     contacts: Sequence[Contacts],
-    config: VideoConfig | JointConfig | None = None,
+    config: VideoConfig | JointConfig | FitConfig | None = None,
     *,
     ground: Ground | None = None,
     starts: Sequence[Sequence[ObjectPose]] | None = None,
@@ -95,7 +95,7 @@ def fit_video(
         bodies: of each frame, as :func:`~hoirecon.fitting.joint_fit.fit` takes them: the same persons in one order.
         objects: the same in all frames.
         contacts: of each frame, as :func:`~hoirecon.fitting.joint_fit.fit` takes them.
-        config: settings.
+        config: settings; a :class:`JointConfig` sets the single frames alone, a :class:`FitConfig` their first stage.
         ground: what things stand on, camera frame; the camera then stands still.
         starts: per frame one pose per object; nothing is searched then.
         device: where to compute.
@@ -105,7 +105,7 @@ def fit_video(
         InputError: lists of different lengths, another number of persons in some frame, fewer than two frames; and
             what a single frame's fit refuses.
     """
-    config = config if isinstance(config, VideoConfig) else VideoConfig(joint=config or JointConfig())
+    config = _settings(config)
     people = same_shape(_check(observations, bodies, contacts, starts, len(objects)))
     clock, seconds = time.process_time(), {}
     singles: list[JointFit] = []
@@ -125,9 +125,25 @@ def fit_video(
     return _result(video, quad, problems, singles, seconds)
 
 
+def _settings(config: Any) -> VideoConfig:
+    """The settings of a video, from those of a frame or of its first stage too."""
+    if isinstance(config, FitConfig):
+        config = JointConfig(objects=config)
+    if isinstance(config, JointConfig):
+        return VideoConfig(joint=config)
+    if not isinstance(config, VideoConfig | None):
+        raise InputError(
+            f"the config of fit_video must be a VideoConfig, JointConfig or FitConfig, got {type(config).__name__}"
+        )
+    return config or VideoConfig()
+
+
 def _check(
     observations: Sequence[Observation], bodies: Sequence[Any], contacts: Sequence[Any], starts: Any, objects: int
 ) -> list[list[PersonToFit]]:
+    for name, given in (("observations", observations), ("bodies", bodies), ("contacts", contacts)):
+        if not isinstance(given, Sequence):
+            raise InputError(f"{name} of a video are a list, one entry for each frame; got {type(given).__name__}")
     count = len(observations)
     if count < 2 or len(bodies) != count or len(contacts) != count or (starts is not None and len(starts) != count):
         raise InputError(

@@ -30,6 +30,11 @@ class ObjectToFit:
     """(N, 3, 3) start rotations ``R_cam_obj`` tried besides the even cover; with ``hypotheses=0`` the only ones."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.mesh, Mesh):
+            raise InputError(
+                f"the mesh of {self.name} is of type {type(self.mesh).__name__}: give a Mesh, e.g. "
+                f"Mesh(m.vertices, m.faces) for a trimesh m, or prepare_mesh(FILE)"
+            )
         mu, sigma = (float(v) for v in as_floats(self.size_prior, (2,), "size_prior"))
         if sigma < 0:
             raise InputError(f"size_prior of {self.name} is (mean, sigma) of log scale with sigma >= 0, got {sigma}")

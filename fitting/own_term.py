@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,11 +40,22 @@ class OwnTerm:
     def residuals(self, view: JointView) -> Residuals:
         """The function's residuals in sigmas; the samples of a batch entry share the weight 1."""
         answer = self.function(view)
+        self._check_residuals(answer[0] if isinstance(answer, tuple) else answer, view)
         r, J = answer if isinstance(answer, tuple) else differentiated(self.function, view)
         self._check(r, J, view)
         unit, factor = REPORTED.get(self.unit, (self.unit, 1.0))
         w = torch.full_like(r[..., 0], 1 / max(r.shape[1], 1))
         return Residuals(r / self.sigma, J / self.sigma, w, self.sigma * factor, unit)
+
+    def _check_residuals(self, r: Any, view: JointView) -> None:
+        """Before the Jacobian is looked for, which needs tensors of this shape."""
+        if not isinstance(r, Tensor):
+            raise InputError(f"the term '{self.name}' must give a tensor of residuals, it gave {type(r).__name__}")
+        if r.ndim != 3:
+            raise InputError(
+                f"the term '{self.name}' must give residuals (B, N, C), here B = {len(view.state)}; it gave "
+                f"{tuple(r.shape)}: keep the axes, e.g. by [..., 2:3] in place of [..., 2]"
+            )
 
     def _check(self, r: Tensor, J: Tensor, view: JointView) -> None:
         wanted = (*r.shape, view.state.layout.size)

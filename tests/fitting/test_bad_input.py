@@ -204,6 +204,7 @@ JOINT: dict[str, tuple[Callable[[Given], Any], str]] = {
     "zero rounds": (lambda g: setattr(g, "config", JointConfig(whole=replace(JointConfig().whole, iterations=0))),
                     "whole.iterations must be above 0"),
     "negative anchor": (lambda g: JointConfig(anchor=-1.0), "positive anchor"),
+    "a mesh for a body": (lambda g: setattr(g, "body", g.body.mesh), "body 0 must be of type .*SceneBody, got Mesh"),
     "nobody": (lambda g: setattr(g, "body", []), "got 0 bodies"),
     "contact with a third body": (lambda g: setattr(g, "contacts", {(2, 0): g.contacts[0]}), "which are not there"),
     "contact by name": (lambda g: setattr(g, "contacts", {"chair": g.contacts[0]}), "index of the body, index of the"),
@@ -322,6 +323,8 @@ def test_keypoints_and_poses_with_nan_do_not_come_in() -> None:
     ):
         with pytest.raises(InputError, match=r"NaN|positive number"):
             make()
+    with pytest.raises(InputError, match=r"mesh of cup is of type Trimesh: give a Mesh, e.g. Mesh\(m.vertices"):
+        ObjectToFit(_kept().objects[0].mesh.to_trimesh(), "cup")
     with pytest.raises(InputError, match="at least one iteration"):
         LMConfig(iterations=0)
     with pytest.raises(InputError, match="expected"):

@@ -92,7 +92,12 @@ def test_it_pulls_in_a_fit(scene: JointScene) -> None:
 
 @pytest.mark.parametrize(
     ("function", "shape"),
-    [(lambda view: view.state.objects[0].t, "(3, 3)"), (lambda view: torch.zeros(1, 1, 1), "(1, 1, 1)")],
+    [
+        (lambda view: view.state.objects[0].t, "(3, 3)"),
+        (lambda view: torch.zeros(1, 1, 1), "(1, 1, 1)"),
+        (lambda view: view.object_points(0, MIDDLE)[:, 0, 2], "(3,)"),
+        (lambda view: view.object_points(0, MIDDLE).sum(), "()"),
+    ],
 )
 def test_a_wrong_shape_is_answered_with_the_right_one(
     function: Callable[[JointView], Tensor], shape: str, problem: JointProblem, state: JointState
@@ -100,6 +105,12 @@ def test_a_wrong_shape_is_answered_with_the_right_one(
     with pytest.raises(InputError, match=r"must give residuals \(B, N, C\), here B = 3") as caught:
         own_term(function, sigma=1.0, name="odd").residuals(problem.view(state))
     assert shape in str(caught.value)
+
+
+def test_what_is_no_tensor_is_told(problem: JointProblem, state: JointState) -> None:
+    term = own_term(lambda view: [[[0.0]]], sigma=1.0, name="odd")  # type: ignore[arg-type, return-value]
+    with pytest.raises(InputError, match="the term 'odd' must give a tensor of residuals, it gave list"):
+        term.residuals(problem.view(state))
 
 
 def test_bad_terms_and_names_are_refused(scene: JointScene) -> None:

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from hoirecon.data.body import load_body
 from hoirecon.errors import InputError
-from hoirecon.fitting.fit_config import StageConfig
+from hoirecon.fitting.fit_config import FitConfig, StageConfig
 from hoirecon.fitting.joint_config import JointConfig
 from hoirecon.fitting.joint_fit import fit
 from hoirecon.fitting.joint_person import PersonToFit
@@ -19,7 +19,7 @@ from hoirecon.fitting.joint_problem import JointProblem
 from hoirecon.fitting.joint_state import JointState
 from hoirecon.fitting.joint_terms import OnObject, PoseAnchor
 from hoirecon.fitting.joint_time import EvenMotion, EvenPose
-from hoirecon.fitting.joint_video import VideoConfig, fit_video, links, same_shape
+from hoirecon.fitting.joint_video import VideoConfig, _settings, fit_video, links, same_shape
 from hoirecon.fitting.joint_view import JointView
 from hoirecon.fitting.object_terms import ScalePrior
 from hoirecon.fitting.objective import Term, gmof
@@ -187,5 +187,16 @@ def test_what_is_no_video_is_refused(scene: JointScene) -> None:
         fit_video([seen, seen], [person, [person, person]], objects, [[pair], [pair]])
     with pytest.raises(InputError, match="one per object"):
         fit_video([seen, seen], [person, person], objects, [[pair], [pair]], starts=[[], []])
+    with pytest.raises(InputError, match="bodies of a video are a list, one entry for each frame; got PersonToFit"):
+        fit_video([seen, seen], person, objects, [[pair], [pair]])  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="must be a VideoConfig, JointConfig or FitConfig, got dict"):
+        fit_video([seen, seen], [person] * 2, objects, [[pair]] * 2, {"weight": 1.0})  # type: ignore[arg-type]
     with pytest.raises(InputError, match="positive body_shift_sigma"):
         VideoConfig(body_shift_sigma=0.0)
+
+
+def test_settings_of_a_frame_or_of_its_first_stage_are_settings_of_a_video() -> None:
+    first = FitConfig(hypotheses=3)
+    assert _settings(first) == VideoConfig(joint=JointConfig(objects=first))
+    assert _settings(QUICK) == VideoConfig(joint=QUICK)
+    assert _settings(None) == VideoConfig()
