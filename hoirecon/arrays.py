@@ -56,10 +56,14 @@ def as_ints(value: Any, shape: Sequence[int | str], name: str) -> IntArray:
 def as_mask(value: Any, shape: Sequence[int | str], name: str) -> BoolArray:
     """Turn a mask into bool; accepts bool, 0/1, 0/255 and probabilities (cut at one half).
 
+    Of a colour picture the brightest channel counts; of one with transparent pixels what is opaque is the mask.
+
     Raises:
-        InputError: wrong shape, or values that are neither of these.
+        InputError: wrong shape, or values that are neither of these (e.g. labels 0, 1, 2).
     """
     raw = _to_array(value, None, name)
+    if raw.ndim == 3 and raw.shape[2] == 4 and raw[..., 3].min() < raw[..., 3].max():  # cut out, on nothing
+        raw = raw[..., 3]
     if raw.ndim == 3 and raw.shape[2] in (1, 3, 4):  # a mask saved as a colour picture
         raw = raw[..., :3].max(axis=2)
     check_shape(raw, shape, name)
@@ -68,6 +72,11 @@ def as_mask(value: Any, shape: Sequence[int | str], name: str) -> BoolArray:
     values = raw.astype(np.float64)
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > 255:
         raise InputError(f"{name} must hold bool, 0/1, 0/255 or probabilities, got {values.min()}..{values.max()}")
+    if 1 < values.max() <= 127.5:
+        raise InputError(
+            f"{name} must hold bool, 0/1, 0/255 or probabilities, but its highest value is {values.max():g}: of labels "
+            f"give the mask of one, labels == k"
+        )
     mask: BoolArray = values > (0.5 if values.max() <= 1 else 127.5)
     return mask
 
@@ -83,10 +92,22 @@ def as_image(value: Any, name: str = "image") -> ByteArray:
         raw = np.repeat(raw[..., None], 3, axis=2)
     if raw.ndim == 3 and raw.shape[2] == 4:
         raw = raw[..., :3]
+    if raw.ndim == 3 and raw.shape[0] in (1, 3) and raw.shape[2] > 4:
+        raise InputError(f"{name} has shape {raw.shape}, expected (H, W, 3): move the channels to the last axis")
     check_shape(raw, ("H", "W", 3), name)
     if raw.dtype != np.uint8:
-        raise InputError(f"{name} must be uint8 RGB in 0..255, got dtype {raw.dtype}: multiply by 255 and convert")
+        highest = float(raw.max()) if raw.size else 0.0
+        raise InputError(
+            f"{name} must be uint8 RGB in 0..255, got dtype {raw.dtype} up to {highest:g}: {_to_bytes(highest)}"
+        )
     return np.array(raw, dtype=np.uint8)
+
+
+def _to_bytes(highest: float) -> str:
+    """What to do with an image of another dtype, by its highest value."""
+    if highest <= 1:
+        return "multiply by 255 and convert, (255 * image).astype(np.uint8)"
+    return "convert, image.astype(np.uint8)" if highest <= 255 else "of 16 bits take (image // 256).astype(np.uint8)"
 
 
 def check_shape(array: npt.NDArray[Any], shape: Sequence[int | str], name: str) -> None:
@@ -100,7 +121,7 @@ def check_shape(array: npt.NDArray[Any], shape: Sequence[int | str], name: str) 
 
 
 def _to_array(value: Any, dtype: Any, name: str) -> npt.NDArray[Any]:
-    if hasattr(value, "detach"):  # a torch tensor, without importing torch
+    if hasattr(value, "detach") and hasattr(value, "cpu"):  # a torch tensor, without importing torch
         value = value.detach().cpu().numpy()
     try:
         array = np.array(value, dtype=dtype)

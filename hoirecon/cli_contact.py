@@ -157,7 +157,8 @@ class Contact:
         from hoirecon.contact.rendering.surfaces import read_thing
         from hoirecon.images import read_image
 
-        photograph, person = read_image(self.image), self._person()
+        photograph = read_image(self.image)
+        person = self._person((photograph.height, photograph.width))
         meshes = [read_thing(path) for path in self.mesh]
         asked: dict[str, Query] = {}
         for i, label in enumerate(self.object):
@@ -171,13 +172,13 @@ class Contact:
                 asked[f"{name}_object"] = Query("object", photograph, label, mesh=mesh, person=person)
         return asked
 
-    def _person(self) -> Any:
+    def _person(self, size: tuple[int, int]) -> Any:
         if self.person_mask is not None:
             if self.person_box:
                 raise InputError("a person is meant by --person-box or by --person-mask: give one of them")
             from hoirecon.perception.importers import read_mask
 
-            return read_mask(self.person_mask)
+            return read_mask(self.person_mask, size)
         return parse_box(self.person_box) if self.person_box else None
 
     def _to_smplx(self) -> TransferMatrix | None:

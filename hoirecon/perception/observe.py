@@ -81,6 +81,8 @@ def observe(
     """
     loaded = read_image(image)
     size = (loaded.height, loaded.width)
+    if keypoints is not None and not isinstance(keypoints, Keypoints):
+        raise InputError(f"keypoints are of type {type(keypoints).__name__}: give Keypoints(layout, xy, confidence)")
     camera, camera_note = _camera(loaded, camera, K, focal_px, focal_35mm)
     prompts = [_as_prompt(p, size, i) for i, p in enumerate(object_prompts)]
     regions = [_region(p, size) for p in prompts]
@@ -136,6 +138,8 @@ def _as_prompt(value: ObjectPrompt, size: tuple[int, int], index: int) -> MaskPr
     if isinstance(value, (str, Path)):
         return _as_mask(value, size, f"object_masks[{index}]")
     array = np.asarray(value)
+    if array.ndim == 0:
+        raise InputError(f"object_prompts hold {value!r}, which is no prompt: give a list, one prompt per object, [..]")
     if array.ndim == 1:
         return MaskPrompt(box=tuple(array.tolist())).checked(size[1], size[0])
     return _as_mask(array, size, f"object_masks[{index}]")

@@ -212,6 +212,10 @@ def _grabcut(**options: Any) -> Segmenter:
 def _sam(**options: Any) -> Segmenter:
     from hoirecon.perception.sam import SamSegmenter
 
+    if "checkpoint" not in options:
+        raise InputError(
+            "the segmenter 'sam' needs your checkpoint: give SamSegmenter(FILE) of hoirecon.perception.sam"
+        )
     return SamSegmenter(**options)
 
 

@@ -122,6 +122,14 @@ def test_one_person(place: Path, tmp_path: Path) -> None:
         assert arrays["probability"].shape == (60, 90)
 
 
+def test_a_person_s_mask_of_zeros_and_ones_is_a_mask(place: Path, tmp_path: Path) -> None:
+    mask = np.zeros((60, 90), np.uint8)
+    mask[10:40, 50:70] = 1
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    options = ("--object", "bottle", "--kind", "image", "--person-mask", str(tmp_path / "mask.png"))
+    assert _run(place, tmp_path / "out", *options) == 0
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

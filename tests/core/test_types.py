@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -152,6 +153,33 @@ class TestArrays:
             np.testing.assert_array_equal(as_mask(value, (2, 2), "mask"), want)
         with pytest.raises(InputError):
             as_mask(want * -1.0, (2, 2), "mask")
+        with pytest.raises(InputError, match=r"highest value is 2: of labels give the mask of one, labels == k"):
+            as_mask([[0, 1], [2, 0]], (2, 2), "mask")  # was empty
+
+    def test_of_a_cut_out_the_opaque_is_the_mask(self) -> None:
+        want = np.array([[True, False], [False, True]])
+        dark = np.full((2, 2, 3), 60, np.uint8)  # a dark thing, cut out
+        np.testing.assert_array_equal(as_mask(np.dstack([dark, want * 255]), (2, 2), "mask"), want)
+        opaque = np.dstack([*[want * 255] * 3, np.full((2, 2), 255)])
+        np.testing.assert_array_equal(as_mask(opaque, (2, 2), "mask"), want)
+
+    @pytest.mark.parametrize(
+        ("image", "says"),
+        [
+            (np.ones((4, 5, 3)), "up to 1: multiply by 255"),
+            (np.full((4, 5, 3), 255), r"up to 255: convert, image.astype\(np.uint8\)"),
+            (np.full((4, 5, 3), 65535, np.uint16), r"up to 65535: of 16 bits take \(image // 256\)"),
+            (np.zeros((3, 40, 50), np.uint8), "move the channels to the last axis"),
+        ],
+    )
+    def test_how_an_image_becomes_one(self, image: Any, says: str) -> None:
+        with pytest.raises(InputError, match=says):
+            as_image(image)
+
+    def test_an_open_file_is_no_array(self, tmp_path: Path) -> None:
+        (tmp_path / "a").write_bytes(b"x")
+        with (tmp_path / "a").open() as file, pytest.raises(InputError, match="array of numbers"):
+            as_image(file)  # it has a method detach, as tensors have
 
     def test_images_and_numbers(self) -> None:
         assert as_image(np.zeros((2, 2), np.uint8)).shape == (2, 2, 3)

@@ -216,12 +216,19 @@ def test_an_empty_object_is_answered_with_advice(block_detector: PersonDetector)
 
 @pytest.mark.parametrize(
     "prompt",
-    [(1, 2, 3), (400, 10, 5, 5), (10, 10, 0, 5), np.zeros((5, 5), bool), "missing.png", np.full(SIZE, 0.5j)],
+    [(1, 2, 3), (400, 10, 5, 5), (10, 10, 0, 5), 7, np.zeros((5, 5), bool), "missing.png", np.full(SIZE, 0.5j)],
 )
 def test_bad_prompts_end_in_one_sentence(block_detector: PersonDetector, prompt: Any) -> None:
     with pytest.raises(InputError) as caught:
         _see(_scene([RIGHT]), [prompt], block_detector)
     assert "\n" not in str(caught.value)
+
+
+def test_a_box_without_its_list_and_landmarks_without_their_names_are_told(block_detector: PersonDetector) -> None:
+    with pytest.raises(InputError, match="one prompt per object"):
+        _see(_scene([RIGHT]), list(BOX), block_detector)
+    with pytest.raises(InputError, match=r"of type ndarray: give Keypoints\(layout, xy, confidence\)"):
+        _see(_scene([RIGHT]), [BOX], block_detector, keypoints=np.zeros((17, 2)))
 
 
 def test_cameras_are_handed_on(block_detector: PersonDetector) -> None:

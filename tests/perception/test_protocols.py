@@ -72,4 +72,6 @@ def test_unknown_names_are_answered_with_the_known() -> None:
         SEGMENTERS.create("magic")
     with pytest.raises(InputError, match="blazepose"):
         PERSON_DETECTORS.create("magic")
+    with pytest.raises(InputError, match=r"'sam' needs your checkpoint: give SamSegmenter\(FILE\)"):
+        SEGMENTERS.create("sam")
     assert type(SEGMENTERS.create("grabcut", rounds=2)).__name__ == "GrabCutSegmenter"
