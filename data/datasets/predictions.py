@@ -303,7 +303,7 @@ def _dense(arrays: Mapping[str, Any], name: str, size: Any) -> FloatArray:
 def _read_npz(path: Path) -> tuple[Any, Mapping[str, Any]]:
     arrays = read_arrays(path.read_bytes(), path.name)
     if "header" not in arrays:
-        raise InputError(f"{path.name} is not a prediction of this library: it has no header")
+        raise InputError(f"{path.name} is not a prediction of this library (no header): write_prediction makes one")
     try:
         return json.loads(arrays.pop("header").tobytes().decode("ascii")), arrays
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as err:
@@ -314,5 +314,5 @@ def _read_json(path: Path) -> tuple[Any, Mapping[str, Any]]:
     held = read_json(path, MAX_FILE_BYTES)
     arrays = held.get("arrays") if isinstance(held, dict) else None
     if not isinstance(arrays, dict):
-        raise InputError(f"{path.name} is not a prediction of this library: it has no arrays")
+        raise InputError(f"{path.name} is not a prediction of this library (no arrays): write_prediction makes one")
     return held, arrays

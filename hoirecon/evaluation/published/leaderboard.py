@@ -53,7 +53,8 @@ def leaderboards(
     entries = list_published(task, protocol)
     if not entries:
         known = sorted({p.protocol for p in list_published()} if protocol else {p.task for p in list_published()})
-        raise InputError(f"nothing published for '{task or ''} {protocol or ''}'; known are {', '.join(known)}")
+        asked = " ".join(filter(None, (task, protocol)))
+        raise InputError(f"nothing published for '{asked}'; known are {', '.join(known)}")
     boards: dict[tuple[str, str], list[Published]] = {}
     for entry in entries:
         boards.setdefault((entry.task, entry.protocol), []).append(entry)

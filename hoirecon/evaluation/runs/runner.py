@@ -132,6 +132,8 @@ def run_task(
     """
     config, task = config or RunConfig(), get_task(task) if isinstance(task, str) else task
     method = MethodSpec(method) if isinstance(method, str) else method
+    if not isinstance(method, MethodSpec):
+        _check_predictor(method)
     out, data = Path(out), Path(data)
     presets = task.presets(config.protocol)
     _check_config(config)
@@ -209,6 +211,15 @@ def _scored(task: Task, dataset: Dataset, out: Path, about: dict[str, Any], conf
 def bodies_of(task: Task, body: Path | None) -> Bodies | None:
     """The user's body models, where a task's truth may hold their parameters alone."""
     return Bodies.load(body) if body is not None and task.truth == "reconstruction" else None
+
+
+def _check_predictor(predictor: Any) -> None:
+    missing = [name for name in ("name", "params", "predict") if not hasattr(predictor, name)]
+    if missing or isinstance(predictor, type):
+        raise InputError(
+            f"{predictor!r} is no predictor: give the name of a method, or an object with name, params and "
+            f"predict(question){f' (it has no {missing[0]})' if missing else ', not its class'}"
+        )
 
 
 # --------------------------------------------------------------------------------------------------------------- plans

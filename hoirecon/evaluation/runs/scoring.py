@@ -94,21 +94,31 @@ def by_id(predictions: Mapping[str, Prediction] | Iterable[Prediction] | str | P
     """Predictions by id, from a mapping, an iterable or a folder.
 
     Raises:
-        InputError: an id twice, or under another id's name.
+        InputError: no predictions, an id twice, or one under another id's name.
     """
     if isinstance(predictions, str | Path):
         predictions = iter_predictions(predictions)
     if isinstance(predictions, Mapping):
         for name, said in predictions.items():
+            _check_kind(said)
             if said.id != name:
                 raise InputError(f"the prediction of '{said.id}' stands under the id '{name}'")
         return dict(predictions)
     found: dict[str, Prediction] = {}
     for said in predictions:
+        _check_kind(said)
         if said.id in found:
             raise InputError(f"there are two predictions for '{said.id}': give each sample one answer")
         found[said.id] = said
     return found
+
+
+def _check_kind(said: Any) -> None:
+    if not isinstance(said, Prediction):
+        raise InputError(
+            f"a prediction is of type {type(said).__name__}: give Prediction(id, body_contact=..., topology=...) of "
+            f"hoirecon.data.datasets.predictions"
+        )
 
 
 def answer_all(

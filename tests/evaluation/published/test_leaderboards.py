@@ -123,5 +123,5 @@ def test_hostile_lists_are_named() -> None:
     for text in ("a = ", "[[benchmark]]\n", good + rest + "colour=1\n", good + rest.replace("table", "rumour")):
         with pytest.raises(InputError, match=r"x\.toml"):
             read_published(text, "x.toml")
-    with pytest.raises(InputError, match="nothing published"):
+    with pytest.raises(InputError, match="nothing published for 'nothing'; known"):
         leaderboards(protocol="nothing")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -131,6 +132,13 @@ class Peeker:
         return Prediction(question.id, question.contact, "standin-6890")
 
 
+def test_what_is_no_predictor_is_told_before_any_answer(damon: Path, make_guess: Any, tmp_path: Path) -> None:
+    for odd, says in ((type(make_guess()), "not its class"), (SimpleNamespace(name="x", params={}), "has no predict")):
+        with pytest.raises(InputError, match=f"is no predictor.*{says}"):
+            run_task(TASK, damon, odd, tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+
 def test_a_predictor_that_asks_for_truth_stops_the_run(damon: Path, tmp_path: Path) -> None:
     with pytest.raises(TruthAskedError, match="'contact', which is ground truth"):
         run_task(TASK, damon, Peeker(), tmp_path / "run")
@@ -213,6 +221,8 @@ def test_wrong_handed_in_predictions_are_named(damon: Path, make_guess: Any) -> 
     task = get_task(TASK)
     ids = [sample.id for sample in task.open(damon)]
     good = [make_guess().predict(sample.question) for sample in task.open(damon)]
+    with pytest.raises(InputError, match=r"of type ndarray: give Prediction\(id, body_contact"):
+        task.evaluate({said.id: said.body_contact for said in good}, damon)
     with pytest.raises(InputError, match=f"two predictions for '{ids[0]}'"):
         task.evaluate([*good, good[0]], damon)
     with pytest.raises(InputError, match=r"does not have \(nowhere\)"):
