@@ -89,7 +89,7 @@ class Reconstruct:
     sam_checkpoint: Path | None = None
     """Segment Anything checkpoint: segments by SAM instead of GrabCut."""
     contact_weights: Path | None = None
-    """Folder of InteractVLM weights: contact by it instead of by geometry (see `hoirecon contact`)."""
+    """Folder of InteractVLM weights, or `tiny`, the small model that ships: contact by it instead of by geometry."""
     hypotheses: int = 256
     """Start poses of the object fit, evenly turned; fewer is faster, 64 loses about a tenth of the scenes."""
     quiet: bool = False
@@ -366,6 +366,9 @@ def run(args: Sequence[str] | None = None) -> int:
             description="Human-object interaction reconstruction from one photograph.",
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
         )
+    except HoireconError as err:
+        print(f"hoirecon: {err}", file=sys.stderr)
+        return EXIT_ERROR
     except SystemExit as stop:  # wrong usage of bench is 1, so that 2 means its input alone
         raise SystemExit(1 if stop.code == EXIT_ERROR and given[:1] == ["bench"] else stop.code) from None
     try:

@@ -102,6 +102,11 @@ class Contact:
         return 0
 
     def _check(self) -> None:
+        if str(self.weights) == "tiny":
+            raise InputError(
+                "the small model 'tiny' sees landmarks and masks, not the photograph: say where the object is, by "
+                "`hoirecon reconstruct ... --contact-weights tiny`, or in Python as docs/small-model.md shows"
+            )
         if not self.object:
             raise InputError('name the object with --object, e.g. --object "tennis racket"')
         if self.mesh and len(self.mesh) != len(self.object):

@@ -215,10 +215,16 @@ def split_index(args: Sequence[str]) -> list[str]:
     """Turn ``index build`` and its like into the names that the commands have, ``index-build``.
 
     Example:
-        >>> split_index(["index", "build", "meshes/"]), split_index(["index", "-h"])
-        (['index-build', 'meshes/'], ['index', '-h'])
+        >>> split_index(["index", "build", "meshes/"])
+        ['index-build', 'meshes/']
+
+    Raises:
+        InputError: ``index`` alone, or with another word.
     """
-    if len(args) > 1 and args[0] == "index" and args[1] in INDEX_COMMANDS:
+    if list(args[:1]) == ["index"]:
+        if len(args) < 2 or args[1] not in INDEX_COMMANDS:
+            names = ", ".join(f"`hoirecon index {name}`" for name in INDEX_COMMANDS)
+            raise InputError(f"the commands of an index are {names}: each says its options with --help")
         return [f"index-{args[1]}", *args[2:]]
     return list(args)
 

@@ -80,12 +80,13 @@ def load_scene(folder: str | Path) -> Scene:
     """Read what :func:`write_scene` wrote, bit for bit.
 
     Args:
-        folder: a result folder; only ``scene.json``, ``scene.npz`` and ``photo.png`` are read.
+        folder: a result folder, or its ``scene.json``; only ``scene.json``, ``scene.npz`` and ``photo.png`` are read.
 
     Raises:
         InputError: not a result folder, written by another schema version, or a file is missing, damaged or too large.
     """
     folder = Path(folder)
+    folder = folder.parent if folder.name == JSON_NAME else folder
     if not (folder / JSON_NAME).is_file():
         raise InputError(f"{folder} is not a result folder: it holds no {JSON_NAME}")
     header = read_json(folder / JSON_NAME, MAX_JSON_BYTES)

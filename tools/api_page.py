@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -41,7 +42,10 @@ def public_names(package: ModuleType) -> list[str]:
 
 
 def first_sentence(value: Any) -> str:
-    """First sentence of a docstring in one line."""
+    """First sentence of a docstring in one line; of a plain value what it holds: its class's docstring is Python's."""
+    if isinstance(value, Mapping | tuple | int):
+        held = [f"`{name}`" for name in value if isinstance(name, str)] if not isinstance(value, int) else [str(value)]
+        return f"Holds {', '.join(held[:6])}{' and more' if len(held) > 6 else ''}."
     text = " ".join((inspect.getdoc(value) or "").split("\n\n")[0].split())
     return text.replace("|", "\\|")
 

@@ -30,6 +30,7 @@ DOOR = (
     "hoirecon.reconstruction",
     "hoirecon.requests",
     "hoirecon.outcome",
+    "hoirecon.__main__",
     "hoirecon.cli",
     "hoirecon.cli_contact",
     "hoirecon.cli_retrieval",

@@ -53,3 +53,8 @@ def test_every_public_name_has_a_docstring(package: str) -> None:
         and (not inspect.getdoc(v) or str(inspect.getdoc(v)).startswith(name + "("))
     ]
     assert not bare, f"no docstring: {bare}"
+
+
+def test_a_plain_value_is_told_by_what_it_holds() -> None:
+    assert TOOL.first_sentence({"L0": 1, "L1": 2}) == "Holds `L0`, `L1`."
+    assert TOOL.first_sentence(3) == "Holds 3."  # not what Python says of int

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +171,17 @@ def test_objects_lists_and_explains(capsys: pytest.CaptureFixture[str]) -> None:
     assert "barbell" in capsys.readouterr().out.splitlines()
     assert cli.run(["objects", "mobile phone"]) == 0
     assert "longest side" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("rest", [[], ["--help"], ["list"]])
+def test_index_alone_names_its_commands(rest: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["index", *rest]) == 2
+    assert "`hoirecon index build`, `hoirecon index info`, `hoirecon index search`" in capsys.readouterr().err
+
+
+def test_it_runs_as_a_module() -> None:
+    told = subprocess.run([sys.executable, "-m", "hoirecon", "objects", "cup"], capture_output=True, text=True)
+    assert (told.returncode, told.stdout.split()[0]) == (0, "cup"), told.stderr
 
 
 def test_doctor_names_every_package_and_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

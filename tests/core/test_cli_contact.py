@@ -134,6 +134,7 @@ def test_a_person_s_mask_of_zeros_and_ones_is_a_mask(place: Path, tmp_path: Path
     ("options", "says"),
     [
         ([], "--object"),
+        (["--object", "cup", "--weights", "tiny"], "hoirecon reconstruct ... --contact-weights tiny"),
         (["--object", ""], "letter or a digit"),
         (["--object", "x" * 10_000], "too long"),
         (["--object", "cup", "--mesh", "PLACE/ball.obj", "--mesh", "PLACE/ball.obj"], "as many --mesh"),

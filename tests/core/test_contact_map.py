@@ -336,7 +336,7 @@ class TestFilesOfTheReference:
     def test_what_the_layout_does_not_know_is_refused_with_advice(self, tmp_path: Path) -> None:
         path = tmp_path / "a.npz"
         with pytest.raises(InputError, match="transfer the"):
-            ContactMap.none(6932, "hoirecon-free-body-1").save(path, layout="reference")
+            ContactMap.none(6902, "hoirecon-free-body-1").save(path, layout="reference")
         with pytest.raises(TopologyError, match="6890"):
             ContactMap.none(5, "smplh").save(path, layout="reference")
         with pytest.raises(TopologyError, match="one on smplx"):

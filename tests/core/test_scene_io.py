@@ -168,6 +168,7 @@ def test_every_bit_comes_back(scene: Scene) -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_scene(scene, folder)
         assert_same(load_scene(folder), scene)
+        assert_same(load_scene(f"{folder}/scene.json"), scene)
 
 
 @pytest.fixture
