@@ -81,7 +81,7 @@ def check_fit(
         TopologyError: contact on another mesh.
     """
     _kind(observation, (Observation,), "the observation")
-    bodies = [body] if isinstance(body, AnyBody | Mesh | np.ndarray) else _sequence(body, "the bodies")
+    bodies: list[Any] = [body] if isinstance(body, AnyBody | Mesh | np.ndarray) else _sequence(body, "the bodies")
     bodies = [_kind(b, (PersonToFit, BodyFit, SceneBody), f"body {i}") for i, b in enumerate(bodies)]
     people = [PersonToFit.of(b) for b in bodies]
     things = _list_of(objects, ObjectToFit, "objects")

@@ -146,7 +146,7 @@ def test_a_trimesh_is_a_mesh_with_the_same_vertices() -> None:
     np.testing.assert_array_equal(mesh.verts, box.vertices)
     assert mesh.name == "parcel"
     with pytest.raises(InputError, match=r"the mesh of the parcel is of type ndarray: give a Mesh, a trimesh"):
-        ObjectRequest("parcel", BOX, mesh=np.zeros((3, 3)))  # type: ignore[arg-type]
+        ObjectRequest("parcel", BOX, mesh=np.zeros((3, 3)))
 
 
 def test_the_unit_of_a_mesh_in_memory_counts_as_that_of_a_file_does() -> None:
@@ -161,7 +161,7 @@ def test_the_unit_of_a_mesh_in_memory_counts_as_that_of_a_file_does() -> None:
             thing = prepare_thing(request)
         np.testing.assert_allclose(thing.to_fit.mesh.verts, box.vertices * metres)  # in their order: labels still fit
     with pytest.raises(InputError, match=r"mesh_unit of the parcel is 'inch': give one of m, cm, mm, auto, none"):
-        ObjectRequest("parcel", BOX, mesh=given, mesh_unit="inch")  # type: ignore[arg-type]
+        ObjectRequest("parcel", BOX, mesh=given, mesh_unit="inch")
 
 
 @pytest.mark.parametrize("thing", [None, trimesh.creation.box(), ["cup", "chair"], {"name": "cup"}, []])

@@ -285,7 +285,7 @@ def test_bad_keypoints_end_in_one_sentence() -> None:
     with pytest.raises(InputError, match="camera"):
         fit_body(keypoints, None, _model())
     with pytest.raises(InputError, match=r"of type ndarray: give Keypoints\(layout, xy, confidence\)"):
-        fit_body(keypoints.xy, CAMERA, _model())  # type: ignore[arg-type]
+        fit_body(keypoints.xy, CAMERA, _model())
     with pytest.raises(InputError, match="multiply shares of the image by its width and height"):
         fit_body(replace(keypoints, xy=keypoints.xy / [CAMERA.width, CAMERA.height]), CAMERA, _model())
     with pytest.raises(InputError, match="no keypoints"):

@@ -108,7 +108,7 @@ def test_a_wrong_shape_is_answered_with_the_right_one(
 
 
 def test_what_is_no_tensor_is_told(problem: JointProblem, state: JointState) -> None:
-    term = own_term(lambda view: [[[0.0]]], sigma=1.0, name="odd")  # type: ignore[arg-type, return-value]
+    term = own_term(lambda view: [[[0.0]]], sigma=1.0, name="odd")  # type: ignore[return-value]
     with pytest.raises(InputError, match="the term 'odd' must give a tensor of residuals, it gave list"):
         term.residuals(problem.view(state))
 

@@ -188,9 +188,9 @@ def test_what_is_no_video_is_refused(scene: JointScene) -> None:
     with pytest.raises(InputError, match="one per object"):
         fit_video([seen, seen], [person, person], objects, [[pair], [pair]], starts=[[], []])
     with pytest.raises(InputError, match="bodies of a video are a list, one entry for each frame; got PersonToFit"):
-        fit_video([seen, seen], person, objects, [[pair], [pair]])  # type: ignore[arg-type]
+        fit_video([seen, seen], person, objects, [[pair], [pair]])
     with pytest.raises(InputError, match="must be a VideoConfig, JointConfig or FitConfig, got dict"):
-        fit_video([seen, seen], [person] * 2, objects, [[pair]] * 2, {"weight": 1.0})  # type: ignore[arg-type]
+        fit_video([seen, seen], [person] * 2, objects, [[pair]] * 2, {"weight": 1.0})
     with pytest.raises(InputError, match="positive body_shift_sigma"):
         VideoConfig(body_shift_sigma=0.0)
 
