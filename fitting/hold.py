@@ -80,7 +80,7 @@ def bring_together(
         for poses in hypotheses(fits, config.carried)
     ]
     terms = _part_terms(body, held, parts)
-    return _fit(observation, body, held, replace(config, body_first=False), terms, starts)
+    return _fit(observation, body, held, replace(config, body_first=False), terms, starts, fits)
 
 
 def close_hands(
@@ -105,7 +105,8 @@ def close_hands(
 def object_fits(fits: Sequence[ObjectFit], first: JointFit, last: JointFit) -> list[ObjectFit]:
     """What joint fits found of each object, as the object fit reports it.
 
-    Runners-up and ambiguity come from the first, which carried several hypotheses; pose and residuals from the last.
+    Runners-up and how sure it is come from the first, which carried several hypotheses and knows what the search found;
+    pose and residuals from the last.
     """
     called = thing_names([fit.name for fit in fits])
     own = [{n: r for n, r in last.terms.items() if len(fits) == 1 or speaks_of(n, thing)} for thing in called]
@@ -132,6 +133,8 @@ def _object_fit(
         iou_visible=last.best.iou_visible[k],
         max_penetration_mm=deepest,
         flags=tuple(dict.fromkeys(flags)),
+        predicted_error_m=first.predicted_error_m[k],
+        chance_far=first.chance_far[k],
     )
 
 
@@ -147,9 +150,11 @@ def _fit(
     config: JointConfig,
     terms: Sequence[Term[JointView]],
     starts: Sequence[Sequence[ObjectPose]],
+    searched: Sequence[ObjectFit] = (),
 ) -> JointFit:
     contacts = [(h.estimate.body, h.estimate.object) for h in held]
-    return fit_jointly(observation, body, [h.to_fit for h in held], contacts, config, terms=terms, starts=starts)
+    things = [h.to_fit for h in held]
+    return fit_jointly(observation, body, things, contacts, config, terms=terms, starts=starts, searched=searched)
 
 
 def _part_terms(

@@ -70,6 +70,7 @@ def fit(
     ground: Ground | None = None,
     terms: Sequence[Term[JointView]] = (),
     starts: Sequence[Sequence[ObjectPose]] | None = None,
+    searched: Sequence[ObjectFit] = (),
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> JointFit:
@@ -94,6 +95,8 @@ def fit(
         ground: what things stand on; nothing sinks into it.
         terms: terms of your own, added to the joint stages; see :func:`~hoirecon.fitting.own_term.own_term`.
         starts: hypotheses to start from, best first, each with one pose per object; the first stage is then left out.
+        searched: fits of the objects alone that ``starts`` were taken from, one per object; every pose that they ended
+            with is asked how sure the result is. Without them only the starts are.
         device: where to compute.
         dtype: of the computation; results are float64.
 
@@ -101,12 +104,14 @@ def fit(
         The best solution, the others, covariance, residuals per term with units, flags.
 
     Raises:
-        InputError: empty masks, unusable meshes or bodies, lists of different lengths, contact on another mesh.
+        InputError: empty masks, unusable meshes or bodies, lists of different lengths, contact on another mesh,
+            ``searched`` without ``starts``.
     """
     people, pairs, config = check_fit(observation, body, objects, contacts, config, terms, starts, device, dtype)
     check_own_names(terms, TERM_NAMES)
     points = check_points(by_pair(correspondences or {}, len(people), len(objects), "correspondences"), people)
     _check_form(config, pairs, points)
+    _check_searched(searched, starts, objects)
     clock, seconds = time.process_time(), {}
     problem, fits = prepare_joint(
         observation, people, objects, pairs, config, starts, device, dtype, correspondences=points, ground=ground
@@ -118,7 +123,7 @@ def fit(
     problem = problem.with_surfaces(state)
     state, quad = solve_stages(problem, state)
     seconds["joint"] = time.process_time() - clock
-    return with_names(problem, make_result(problem, state, quad, fits, dropped, seconds))
+    return with_names(problem, make_result(problem, state, quad, fits or list(searched), dropped, seconds))
 
 
 def with_names(problem: JointProblem, result: JointFit) -> JointFit:
@@ -137,6 +142,17 @@ def _check_form(config: JointConfig, pairs: dict[tuple[int, int], Pair], points:
         raise InputError(
             f"JointConfig(contact='correspondences') needs given pairs, but (body, object) {missing} have none: give "
             f"fit(correspondences=...) or another form of contact"
+        )
+
+
+def _check_searched(
+    searched: Sequence[ObjectFit], starts: Sequence[Sequence[ObjectPose]] | None, objects: Sequence[ObjectToFit]
+) -> None:
+    if searched and (starts is None or len(searched) != len(objects)):
+        lacking = ", without starts" if starts is None else ""
+        raise InputError(
+            f"searched holds {len(searched)} fits for {len(objects)} objects{lacking}: give what fit_objects returned, "
+            f"with starts taken from it, or neither"
         )
 
 

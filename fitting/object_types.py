@@ -80,7 +80,8 @@ class ObjectFit:
     evaluations: int = 0
     """(hypothesis, step) evaluations spent."""
     candidates: tuple[ObjectAlternative, ...] = ()
-    """Every pose that the search ended with, :attr:`pose` first, near ones and bad ones too."""
+    """Every pose that the search ended with, near ones and bad ones too; the first is :attr:`pose` until a joint fit
+    moves that one."""
     predicted_error_m: float = float("nan")
     """How far the surface is expected to be from the true one, metres; see :mod:`hoirecon.fitting.expected_error`."""
     chance_far: float = float("nan")

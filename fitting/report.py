@@ -72,7 +72,7 @@ class JointFit:
     landmark_errors_px: tuple[tuple[float, float], ...]
     """Per body: median landmark error before and after, pixels; NaN without landmarks."""
     object_fits: tuple[ObjectFit, ...]
-    """Result of the first stage, bodies standing still."""
+    """Result of the first stage, bodies standing still; where starts were given, what was given as searched."""
     flags: tuple[str, ...] = ()
     """What to know before trusting it: ``ambiguous``, ``no contact``, ``scale set by prior``, ..."""
     seconds: dict[str, float] = field(default_factory=dict)
