@@ -302,8 +302,10 @@ def _own_thing(request: ObjectRequest) -> Thing:
     mesh = request.mesh
     if not isinstance(mesh, Mesh):
         mesh = prepare_mesh(mesh, unit=request.mesh_unit)
-    elif request.mesh_unit != "m":  # only scaled: contact of the user's own may be on these very vertices
-        mesh = mesh.with_verts(mesh.verts * unit_scale(mesh.verts, request.mesh_unit, request.name))
+    else:  # only scaled: contact of the user's own may be on these very vertices
+        mesh = mesh.with_verts(
+            mesh.verts * unit_scale(mesh.verts, request.mesh_unit, f"the mesh of the {request.name}")
+        )
     mesh = replace(mesh, name=request.name)  # not its file's: estimators are asked about it by name
     try:
         category: str | None = get_category(request.name).name

@@ -17,6 +17,7 @@ from hoirecon.data.objects import MeshRepairWarning, get_category, load_object
 from hoirecon.errors import InputError
 from hoirecon.mesh import Mesh
 from hoirecon.observation import Observation
+from hoirecon.reconstruction import reconstruct
 from hoirecon.requests import (
     ObjectRequest,
     choose_things,
@@ -162,6 +163,16 @@ def test_the_unit_of_a_mesh_in_memory_counts_as_that_of_a_file_does() -> None:
         np.testing.assert_allclose(thing.to_fit.mesh.verts, box.vertices * metres)  # in their order: labels still fit
     with pytest.raises(InputError, match=r"mesh_unit of the parcel is 'inch': give one of m, cm, mm, auto, none"):
         ObjectRequest("parcel", BOX, mesh=given, mesh_unit="inch")
+
+
+@pytest.mark.parametrize("kind", ["mesh", "trimesh", "file"])
+def test_a_mesh_that_is_absurd_in_its_unit_is_refused_before_any_work(kind: str, tmp_path: Path) -> None:
+    box = trimesh.creation.box((300, 200, 100))
+    box.export(tmp_path / "parcel.ply")
+    given: Any = {"mesh": Mesh(box.vertices, box.faces), "trimesh": box, "file": tmp_path / "parcel.ply"}[kind]
+    says = r"parcel.* would be 300 m long in unit 'm': give unit='mm' \(mesh_unit of an ObjectRequest"
+    with pytest.raises(InputError, match=says):
+        reconstruct("missing.jpg", "parcel", object_box=BOX, object_mesh=given, progress=False)
 
 
 @pytest.mark.parametrize("thing", [None, trimesh.creation.box(), ["cup", "chair"], {"name": "cup"}, []])
