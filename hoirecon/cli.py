@@ -18,7 +18,15 @@ from hoirecon.cli_bench import Bench
 from hoirecon.cli_contact import Contact, ContactConvert, split_contact
 from hoirecon.cli_retrieval import IndexBuild, IndexInfo, IndexSearch, Retrieve, split_index
 from hoirecon.cli_train import Train
-from hoirecon.cli_values import given_once, numbers_of, parse_box, parse_points, parse_stroke, refuse_idle
+from hoirecon.cli_values import (
+    given_once,
+    numbers_of,
+    parse_box,
+    parse_points,
+    parse_stroke,
+    person_choice,
+    refuse_idle,
+)
 from hoirecon.errors import HoireconError, InputError
 
 if TYPE_CHECKING:
@@ -68,6 +76,8 @@ class Reconstruct:
     """Folder for the result; an earlier result there is replaced."""
     person: int | None = None
     """Which person, counted from 0 at the left; by default the one who touches the object."""
+    person_box: str = ""
+    """x,y,width,height in pixels round the person meant."""
     person_mask: Path | None = None
     """Mask file of that person's visible pixels, instead of the detector's; it also says which person."""
     focal_px: float | None = None
@@ -118,7 +128,7 @@ class Reconstruct:
             distortion=numbers_of(self.distortion, "the distortion") if self.distortion else None,
             focal_px=self.focal_px,
             focal_35mm=self.focal_35mm,
-            person="auto" if self.person is None else self.person,
+            person=person_choice(self.person, self.person_box, self.person_mask),
             person_mask=self.person_mask,
             body_model=load_body(self.body) if self.body else None,
             contact=self.contact_weights,
@@ -137,14 +147,8 @@ class Reconstruct:
         prompt = self._prompt()
         if len(self.object) == 1:
             box, mask = given_once(self.object_box, "--object-box"), given_once(self.object_mask, "--object-mask")
-            if prompt is not None:
-                return [
-                    ObjectRequest(
-                        self.object[0], mask=mask, prompt=prompt, mesh=self.object_mesh, mesh_unit=self.mesh_unit
-                    )
-                ]
-            numbers = parse_box(box) if box else None
-            return [ObjectRequest(self.object[0], numbers, mask, None, self.object_mesh, self.mesh_unit)]
+            numbers = parse_box(box) if box and prompt is None else None  # a prompt holds the box itself
+            return [ObjectRequest(self.object[0], numbers, mask, prompt, self.object_mesh, self.mesh_unit)]
         if prompt is not None or self.object_mesh is not None:
             raise InputError("points, strokes and --object-mesh go with one --object; give boxes or masks for several")
         boxes: list[Any] = [parse_box(text) for text in self.object_box]

@@ -36,6 +36,26 @@ def parse_box(text: str) -> tuple[float, float, float, float]:
     return numbers[0], numbers[1], numbers[2], numbers[3]
 
 
+def person_choice(number: int | None, box: str, mask: Path | None) -> int | str | tuple[float, float, float, float]:
+    """Which person is meant, as ``reconstruct(person=...)`` takes it: a number from the left, a box in pixels, or
+    ``auto``; a mask says it by itself.
+
+    Example:
+        >>> person_choice(None, "0,150,180,60", None)
+        (0.0, 150.0, 180.0, 60.0)
+
+    Raises:
+        InputError: said twice, or the box is not four numbers.
+    """
+    told = {"--person": number is not None, "--person-box": bool(box), "--person-mask": mask is not None}
+    given = [option for option, is_given in told.items() if is_given]
+    if len(given) > 1:
+        raise InputError(f"a person is meant by {' or by '.join(given)}: give one of them")
+    if box:
+        return parse_box(box)
+    return "auto" if number is None else number
+
+
 def parse_points(text: str) -> tuple[tuple[float, float], ...]:
     """Read ``x,y;x,y;...``.
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from PIL import Image
 
 from hoirecon import cli
 from hoirecon.doctor import examine, report
-from hoirecon.errors import HoireconError
+from hoirecon.errors import HoireconError, InputError
 
 
 @pytest.fixture
@@ -149,6 +150,26 @@ def test_options_change_only_what_they_name() -> None:
     changed = cli.Reconstruct(Path("a.jpg"), height=1.8, hypotheses=64)._config()
     assert changed.fit == replace(usual.fit, hypotheses=64)
     assert changed.body == replace(usual.body, height_m=1.8)
+
+
+def test_the_person_meant_is_said_by_number_box_or_mask_and_once(
+    grey: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    told: list[Any] = []
+
+    def stop(*_: Any, **options: Any) -> None:
+        told.append((options["person"], options["person_mask"]))
+        raise InputError("seen enough")
+
+    monkeypatch.setattr("hoirecon.reconstruction.reconstruct", stop)
+    start = ["reconstruct", str(grey), "--object", "cup", "--object-box", "1,2,30,40"]
+    mask = ["--person-mask", str(tmp_path / "m.png")]
+    for options in ([], ["--person", "1"], ["--person-box", "1,2,30,40"], mask):
+        _fails([*start, *options], "seen enough", capsys, tmp_path / "out")
+    assert told == [("auto", None), (1, None), ((1.0, 2.0, 30.0, 40.0), None), ("auto", tmp_path / "m.png")]
+    both = "a person is meant by --person-box or by --person-mask: give one of them"
+    _fails([*start, "--person-box", "1,2,30,40", *mask], both, capsys, tmp_path / "out")
+    _fails([*start, "--person-box", "1,2,30"], "a box is x,y,width,height in pixels", capsys, tmp_path / "out")
 
 
 def test_a_mesh_in_millimetres_is_said_and_can_be_given(
