@@ -16,6 +16,7 @@ from hoirecon.observation import Keypoints, Observation, box_of_mask
 from hoirecon.perception.cameras import camera_for
 from hoirecon.perception.cut_off import distrust_cut_off
 from hoirecon.perception.importers import read_mask
+from hoirecon.perception.mask_agrees import check_person_mask
 from hoirecon.perception.persons import (
     PersonChoice,
     choose_person,
@@ -76,8 +77,8 @@ def observe(
         The observation; its ``notes`` say how the camera is known and which person was taken.
 
     Raises:
-        InputError: unreadable image, no person, a person mask that is empty or the whole picture, a prompt outside the
-            image, or an object mask that came out empty.
+        InputError: unreadable image, no person, a person mask that is empty, the whole picture, or not where the
+            person's landmarks are, a prompt outside the image, or an object mask that came out empty.
     """
     loaded = read_image(image)
     size = (loaded.height, loaded.width)
@@ -88,6 +89,9 @@ def observe(
     regions = [_region(p, size) for p in prompts]
     given_mask = None if person_mask is None else _as_person(person_mask, size)
     taken, others, notes = _person(loaded, person, detector, regions, given_mask, keypoints)
+    hiding = [] if occluders is None else [_as_mask(occluders, size, "occluders")]
+    if given_mask is not None:  # first by the prompts' regions: beside a wrong mask no object is found either
+        check_person_mask(given_mask, taken.keypoints, [*regions, *hiding])
     body = given_mask if given_mask is not None else _clean_person(loaded, taken)
     cutter = SEGMENTERS.create(segmenter) if isinstance(segmenter, str) else segmenter
     masks: list[BoolArray] = []
@@ -106,6 +110,8 @@ def observe(
                 *notes,
                 f"object {i}: cut out from a box by its colours alone: check the overlay, strokes are surer",
             )
+    if given_mask is not None:
+        check_person_mask(given_mask, taken.keypoints, [*masks, *hiding])
     landmarks = taken.keypoints if keypoints is not None else distrust_cut_off(taken.keypoints, body)
     if landmarks is not taken.keypoints:
         notes = (*notes, CUT_OFF)
@@ -195,7 +201,15 @@ def _person(
         persons = persons_in(image.rgb, finder, choice) or find_persons(image.rgb, finder)
     else:
         persons = find_persons(image.rgb, finder, [box_of_mask(r) for r in regions if r.any()])
-    taken, notes = choose_person(persons, choice, regions)
+    try:
+        taken, notes = choose_person(persons, choice, regions)
+    except InputError as err:
+        if mask is None:
+            raise
+        raise InputError(
+            f"{err}, which is the one round person_mask: is the mask inverted, or no person's? mend it, or give the "
+            f"landmarks of the person too, as keypoints"
+        ) from err
     others = [p for p in persons if p is not taken]
     if keypoints is not None:
         taken = PersonDetection(taken.box, taken.score, keypoints, taken.mask)
