@@ -92,7 +92,9 @@ def levenberg_marquardt(
     quad = linearise(state)
     finite = torch.isfinite(quad.cost)
     if not finite.any():
-        raise InputError(f"the cost of all {len(finite)} starting states is not finite: check the inputs for NaN")
+        raise InputError(
+            f"the cost of all {len(finite)} starting states is not finite{_culprits(quad)}the inputs for NaN"
+        )
     quad = replace(quad, cost=torch.where(finite, quad.cost, torch.inf))
     best, best_quad = state, quad
     recent = quad.cost.repeat(config.memory, 1)
@@ -121,6 +123,14 @@ def levenberg_marquardt(
         slow = better & (lowest - new.cost < config.tolerance * lowest)
         active = active[~slow & (vain[active] < config.max_rejections)]
     return LMResult(best, best_quad, evaluations)
+
+
+def _culprits(quad: Quadratic) -> str:
+    """The terms whose cost is not finite, in words, and what to do; one of the user's own may be the whole matter."""
+    names = [repr(name) for name, cost in quad.terms.items() if not bool(torch.isfinite(cost).all())]
+    if not names:
+        return ": check "
+    return f", because of the term{'s' if len(names) > 1 else ''} {', '.join(names)}: check what they give and "
 
 
 def _next_damping(damping: Tensor, taken: Tensor, lower: Tensor, config: LMConfig) -> Tensor:

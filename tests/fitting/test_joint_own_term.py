@@ -113,6 +113,17 @@ def test_what_is_no_tensor_is_told(problem: JointProblem, state: JointState) -> 
         term.residuals(problem.view(state))
 
 
+def test_a_term_of_ones_own_that_gives_nan_is_named(scene: JointScene) -> None:
+    def over_the_table(view: JointView) -> Tensor:
+        return (view.object_points(0, MIDDLE.float())[..., 1:2] - 10).sqrt()
+
+    with pytest.raises(InputError, match="not finite, because of the term 'over the table': check what they give"):
+        fit(
+            scene.observation, scene.people[0], scene.objects, [scene.contacts[0, 0]], JointConfig(polish=None),
+            starts=[list(scene.poses)], terms=[own_term(over_the_table, sigma=0.01)],
+        )  # fmt: skip
+
+
 def test_bad_terms_and_names_are_refused(scene: JointScene) -> None:
     with pytest.raises(InputError, match="needs a function and a name"):
         own_term(lambda view: view.object_points(0, MIDDLE), sigma=1.0)

@@ -189,6 +189,33 @@ def test_nan_start_is_an_error() -> None:
         solve([Rosenbrock()], torch.tensor([[torch.nan, 0.0]]), LMConfig())
 
 
+@dataclasses.dataclass(frozen=True)
+class Broken(Linear):
+    """Of one start, or of all, it knows nothing."""
+
+    good: int = 0
+
+    def residuals(self, state: Tensor) -> Residuals:
+        """NaN from a start on."""
+        found = super().residuals(state)
+        return dataclasses.replace(
+            found, r=torch.where(torch.arange(len(state))[:, None, None] < self.good, found.r, torch.nan)
+        )
+
+
+def test_terms_that_are_not_finite_are_named() -> None:
+    """Somebody whose own term gives NaN must not look for it among thirty that do not."""
+    start, eye = torch.zeros(2, 2), torch.eye(2)
+    fine = Linear(eye, torch.zeros(2))
+    own, other = Broken(eye, torch.zeros(2), "over the table"), Broken(eye, torch.zeros(2), "level", good=1)
+    says = "cost of all 2 starting states is not finite, because of the term{}: check what they give and "
+    with pytest.raises(InputError, match=says.format(" 'over the table'")):
+        solve([fine, own], start, LMConfig())
+    with pytest.raises(InputError, match=says.format("s 'over the table', 'level'")):
+        solve([fine, own, other], start, LMConfig())
+    assert torch.isfinite(solve([fine, other], start, LMConfig()).quadratic.cost).tolist() == [True, False]
+
+
 def test_no_iterations_is_an_error() -> None:
     with pytest.raises(InputError, match="at least one iteration"):
         LMConfig(iterations=0)
