@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hoirecon.contact.protocols import ContactEstimate
 from hoirecon.contact_map import ContactMap
 from hoirecon.errors import InputError
 from hoirecon.fitting.body_types import BodyFit
@@ -50,7 +51,7 @@ def check_object_fit(
     _kind(body, (Mesh, SceneBody), "the body")
     things = _list_of(objects, ObjectToFit, "objects")
     config = FitConfig() if config is None else _kind(config, (FitConfig,), "the config of fit_objects")
-    pairs = _contact_list(contacts)
+    pairs = contact_list(contacts)
     counts = (len(things), len(pairs), len(observation.object_masks))
     if len(set(counts)) != 1 or counts[0] == 0:
         raise InputError(
@@ -116,8 +117,17 @@ def _list_of(value: Any, kind: type, name: str) -> list[Any]:
     return [_kind(v, (kind,), f"{name}[{k}]") for k, v in enumerate(_sequence(value, name))]
 
 
-def _contact_list(contacts: Any) -> list[Pair | None]:
-    """One pair or None per object, in order."""
+def contact_list(contacts: Any) -> list[Pair | None]:
+    """One pair or None per object, in order; an estimate counts as its pair.
+
+    Raises:
+        InputError: no list, or something else in it.
+    """
+    if contacts is None:
+        raise InputError(
+            "contacts are None: give one entry for each object, (on_body, on_object), or None where nothing is known, "
+            "e.g. contacts=[None] for one object"
+        )
     return [
         None if pair is None else _pair(pair, f"contacts[{k}]")
         for k, pair in enumerate(_sequence(contacts, "contacts"))
@@ -125,6 +135,8 @@ def _contact_list(contacts: Any) -> list[Pair | None]:
 
 
 def _pair(pair: Any, name: str) -> Pair:
+    if isinstance(pair, ContactEstimate):
+        pair = (pair.body, pair.object)
     if isinstance(pair, ContactMap) or not isinstance(pair, Sequence) or len(pair) != 2:
         raise InputError(
             f"{name} must be two ContactMaps (on the body, on the object) or None, got {type(pair).__name__}: give "
@@ -141,7 +153,7 @@ def _pairs(observation: Observation, people: list[PersonToFit], things: list[Obj
             f"at least one of each and one mask for each object"
         )
     if not isinstance(contacts, Mapping):
-        listed = _contact_list(contacts)
+        listed = contact_list(contacts)
         if len(people) > 1:
             raise InputError(
                 "with several bodies say who touches what: contacts={(body, object): (on_body, on_object)}"

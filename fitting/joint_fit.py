@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hoirecon.arrays import BoolArray, FloatArray, IntArray
+from hoirecon.contact.protocols import ContactEstimate
 from hoirecon.contact_map import ContactMap
 from hoirecon.data.body.state import FreeParams
 from hoirecon.errors import InputError
@@ -51,7 +52,7 @@ from hoirecon.observation import Observation
 from hoirecon.pose import ObjectPose
 from hoirecon.scene import SceneBody
 
-Contacts = Sequence[Pair | None] | Mapping[tuple[int, int], Pair]
+Contacts = Sequence[Pair | ContactEstimate | None] | Mapping[tuple[int, int], Pair | ContactEstimate]
 Correspondences = Sequence[PointPairs | None] | Mapping[tuple[int, int], PointPairs]
 AnyBody = PersonToFit | BodyFit | SceneBody
 
@@ -87,8 +88,8 @@ def fit(
         body: what :func:`~hoirecon.fitting.body_fit.fit_body` gives, a bare posed body (then its own pose is all that
             holds it), or a list.
         objects: meshes with their size priors.
-        contacts: per object the probabilities on (body, object) or None; with several bodies a mapping from (index of
-            the body, index of the object) to them.
+        contacts: per object the probabilities on (body, object), or what an estimator gave, or None; with several
+            bodies a mapping from (index of the body, index of the object) to them.
         config: settings; a :class:`FitConfig` sets the first stage alone.
         correspondences: pairs of points that touch, like ``contacts`` per object or by (body, object): N vertices of
             the body and N points (N, 3) of the object. They take the place of that pair's contact, which may be None.

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from hoirecon.arrays import BoolArray
+from hoirecon.contact.protocols import ContactEstimate
 from hoirecon.contact_map import ContactMap
-from hoirecon.fitting.checks import check_object_fit
+from hoirecon.fitting.checks import check_object_fit, contact_list
 from hoirecon.fitting.contact_pairs import sample_surface
 from hoirecon.fitting.covariance import contour_misfit, laplace
 from hoirecon.fitting.evidence_checks import mesh_flags
@@ -49,7 +50,7 @@ def fit_objects(
     observation: Observation,
     body_mesh_cam: Mesh | SceneBody,
     objects: Sequence[ObjectToFit],
-    contacts: Sequence[tuple[ContactMap, ContactMap] | None],
+    contacts: Sequence[tuple[ContactMap, ContactMap] | ContactEstimate | None],
     config: FitConfig | None = None,
     device: torch.device | str = "cpu",
 ) -> list[ObjectFit]:
@@ -62,7 +63,8 @@ def fit_objects(
         observation: masks (``object_masks[i]`` belongs to ``objects[i]``), occluders and camera.
         body_mesh_cam: the posed body, camera frame, metres; it is not moved.
         objects: meshes with their size priors.
-        contacts: per object the probabilities on (body, object); None, or maps without any contact, if unknown.
+        contacts: per object the probabilities on (body, object), or what an estimator gave; None, or maps without any
+            contact, if unknown.
         config: settings; None takes the recipe.
         device: where to compute.
 
@@ -75,7 +77,7 @@ def fit_objects(
     body, config = check_object_fit(observation, body_mesh_cam, objects, contacts, config, device)
     fits: list[ObjectFit] = []
     placed: list[tuple[BoolArray, Mesh]] = []
-    for index, (obj, contact) in enumerate(zip(objects, contacts, strict=True)):
+    for index, (obj, contact) in enumerate(zip(objects, contact_list(contacts), strict=True)):
         problem = prepare(observation, index, body, obj, contact, tuple(placed), config, device)
         fit = fit_object(problem, start_rotations(obj, config), obj.mesh, body, config)
         fits.append(fit)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from hoirecon.camera import Camera
+from hoirecon.contact.protocols import ContactEstimate
 from hoirecon.contact_map import ContactMap
 from hoirecon.errors import InputError
 from hoirecon.fitting import FitConfig, ObjectToFit, fit, fit_objects, joint_fit, object_fit
@@ -178,6 +179,7 @@ BOTH: dict[str, tuple[Callable[[Given], Any], str]] = {
     "no objects": (nothing_to_fit, "got .*0 objects"),
     "two objects, one mask": (lambda g: setattr(g, "objects", g.objects * 2), "2 objects"),
     "no contacts": (lambda g: setattr(g, "contacts", []), "0 contacts"),
+    "contacts None": (lambda g: setattr(g, "contacts", None), "contacts=.None. for one object"),
     "one pair, no list": (lambda g: setattr(g, "contacts", g.contacts[0]), "two ContactMaps.*got ContactMap"),
     "probabilities as arrays": (
         lambda g: setattr(g, "contacts", [(np.ones(3), np.ones(3))]),
@@ -261,7 +263,9 @@ def _is_a_sentence(text: str) -> None:
 @pytest.mark.usefixtures("no_work")
 def test_good_input_passes_and_no_contact_is_ordinary(given: Given) -> None:
     spoils: list[Callable[[], Any]] = [
-        lambda: None, lambda: given.contact(0.0, 0.0), lambda: setattr(given, "contacts", [None])
+        lambda: None, lambda: given.contact(0.0, 0.0), lambda: setattr(given, "contacts", [None]),
+        lambda: setattr(given, "contacts", [_fresh().contacts[0]]),
+        lambda: setattr(given, "contacts", [ContactEstimate(*given.contacts[0])]),
     ]  # fmt: skip
     for spoil in spoils:
         spoil()

@@ -13,8 +13,10 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from hoirecon.camera import Camera
+from hoirecon.contact.protocols import ContactEstimate
 from hoirecon.contact_map import ContactMap
 from hoirecon.errors import InputError, TopologyError
+from hoirecon.fitting.checks import contact_list
 from hoirecon.fitting.contact_pairs import (
     anywhere,
     body_contact_points,
@@ -88,6 +90,14 @@ def test_the_same_input_gives_the_same_output(small_scene: Callable[..., Any]) -
     one, two = fit(scene, few), fit(scene, few)
     assert np.array_equal(one.pose.T_cam_obj, two.pose.T_cam_obj)
     assert one.energy == two.energy
+
+
+def test_what_an_estimator_gave_is_a_pair(small_scene: Callable[..., Any]) -> None:
+    scene, few = small_scene(kind="hammer"), FitConfig(hypotheses=8, keep=2)
+    estimate = ContactEstimate(*scene.contact)
+    one, two = fit(scene, few), fit(dataclasses.replace(scene, contact=estimate), few)
+    assert np.array_equal(one.pose.T_cam_obj, two.pose.T_cam_obj)
+    assert contact_list([estimate, None]) == [scene.contact, None]
 
 
 def test_the_meshs_own_frame_does_not_matter(small_scene: Callable[..., Any]) -> None:
