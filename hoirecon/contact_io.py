@@ -37,25 +37,34 @@ _ROUNDING = 1e-3  # a product of float32 matrices may leave [0, 1] by rounding, 
 
 def save_contact(
     contact: ContactMap, path: str | Path, layout: Layout = "hoirecon", smplx: ContactMap | None = None
-) -> None:
+) -> Path:
     """Write a contact map as an ``.npz``, whole or not at all.
 
     Args:
         contact: what to write.
-        path: the file.
+        path: the file; its name ends in ``.npz``.
         layout: ``hoirecon`` keeps every field; ``reference`` keeps the probabilities only, in float32: a body's
             (topology ``smpl``, ``smplh`` or ``smplx``) or else an object's.
         smplx: the same contact on SMPL-X, which the reference's layout holds beside SMPL-H.
 
+    Returns:
+        The path.
+
     Raises:
-        InputError: unknown layout, a body that the layout does not know, or a folder that cannot be written.
+        InputError: unknown layout, a file of another kind, a body that the layout does not know, or a folder that
+            cannot be written.
         TopologyError: ``smplx`` is not on SMPL-X, or a body has another number of vertices than its topology says.
     """
     if layout not in get_args(Layout):
         raise InputError(f"unknown layout '{layout}' of contact files; known: {', '.join(get_args(Layout))}")
     if layout == "hoirecon" and smplx is not None:
         raise InputError("our layout holds one map a file: save the one on smplx to a file of its own")
+    if Path(path).suffix.lower() != ".npz":
+        raise InputError(
+            f"contact maps are written as .npz, got '{Path(path).name}': name it {Path(path).with_suffix('.npz').name}"
+        )
     write_arrays(_ours(contact) if layout == "hoirecon" else _theirs(contact, smplx), path)
+    return Path(path)
 
 
 def load_contact(path: str | Path, topology: str | None = None) -> ContactMap:

@@ -262,11 +262,11 @@ class ContactMap:
             "notes": list(self.notes),
         }
 
-    def save(self, path: str | Path, layout: Layout = "hoirecon", smplx: ContactMap | None = None) -> None:
-        """Write an ``.npz``; see :func:`hoirecon.contact_io.save_contact`."""
+    def save(self, path: str | Path, layout: Layout = "hoirecon", smplx: ContactMap | None = None) -> Path:
+        """Write an ``.npz`` and give its path; see :func:`hoirecon.contact_io.save_contact`."""
         from hoirecon.contact_io import save_contact
 
-        save_contact(self, path, layout, smplx)
+        return save_contact(self, path, layout, smplx)
 
     @classmethod
     def load(cls, path: str | Path, topology: str | None = None) -> ContactMap:

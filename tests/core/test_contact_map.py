@@ -217,6 +217,12 @@ class TestOurFiles:
             contact.save(Path(folder) / "a.npz")
             assert_equal(ContactMap.load(Path(folder) / "a.npz"), contact)
 
+    def test_the_path_comes_back_and_another_kind_of_file_is_refused(self, tmp_path: Path) -> None:
+        assert full_map().save(str(tmp_path / "a.npz")) == tmp_path / "a.npz"
+        with pytest.raises(InputError, match=r"contact maps are written as .npz, got 'cm.json': name it cm.npz"):
+            full_map().save(tmp_path / "cm.json")
+        assert [p.name for p in tmp_path.iterdir()] == ["a.npz"]
+
     def test_another_mesh_than_asked_for_is_refused(self, tmp_path: Path) -> None:
         full_map().save(tmp_path / "a.npz")
         assert ContactMap.load(tmp_path / "a.npz", topology="m").label == "tennis racket"
