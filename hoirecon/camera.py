@@ -47,9 +47,12 @@ class Camera:
 
     @classmethod
     def from_focal(cls, focal: float, width: int, height: int, source: CameraSource = "given") -> Camera:
-        """Camera with one focal length in pixels and the principal point in the image centre."""
-        if not np.isfinite(focal) or focal <= 0:
-            raise InputError(f"the focal length must be a positive number of pixels, got {focal}")
+        """Camera with one focal length in pixels and the principal point in the image centre.
+
+        Raises:
+            InputError: the focal length is no positive number.
+        """
+        focal = _focal(focal, "pixels")
         K = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1.0]])
         return cls(K, int(width), int(height), source)
 
@@ -60,7 +63,11 @@ class Camera:
         Example:
             >>> round(Camera.from_focal_35mm(43.2666, 300, 400).K[0, 0])
             500
+
+        Raises:
+            InputError: the focal length is no positive number.
         """
+        mm = _focal(mm, "millimetres (35 mm-equivalent)")
         return cls.from_focal(mm / DIAGONAL_35MM * float(np.hypot(width, height)), width, height, source)
 
     @classmethod
@@ -108,3 +115,13 @@ class Camera:
         """Camera of a crop whose upper left corner is the pixel position (x, y)."""
         shift = np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1.0]])
         return Camera(shift @ self.K, int(width), int(height), self.source)
+
+
+def _focal(value: Any, unit: str) -> float:
+    try:
+        number = np.nan if isinstance(value, (str, bytes)) else float(value)
+    except (TypeError, ValueError):
+        number = np.nan
+    if not 0 < number < np.inf:
+        raise InputError(f"the focal length must be a positive number of {unit}, got {value!r}")
+    return number

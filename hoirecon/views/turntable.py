@@ -8,6 +8,7 @@ import numpy as np
 
 from hoirecon.arrays import ByteArray, FloatArray
 from hoirecon.camera import Camera
+from hoirecon.errors import InputError
 from hoirecon.scene import Scene
 from hoirecon.views.canvas import LegendEntry, over, sheet
 from hoirecon.views.framing import View, fit_view, raised, turned
@@ -35,7 +36,12 @@ def turntable_picture(scene: Scene, surfaces: Sequence[Surface] | None = None, v
 
     Returns:
         (H, W, 3) uint8.
+
+    Raises:
+        InputError: ``views`` is no whole number above 0.
     """
+    if not isinstance(views, (int, np.integer)) or views < 1:
+        raise InputError(f"the turntable has {views!r} views: give a whole number of sides, 1 or more")
     parts = list(scene_surfaces(scene) if surfaces is None else surfaces)
     ground = make_ground(parts)
     angles = [360.0 * k / views for k in range(views)]

@@ -88,3 +88,10 @@ def test_two_cameras_are_refused() -> None:
         camera_for(LoadedImage(GREY), focal_px=700, focal_35mm=50)
     with pytest.raises(InputError, match="positive"):
         camera_for(LoadedImage(GREY), focal_px=-1)
+
+
+@pytest.mark.parametrize("focal", ["500", -5, np.nan, [500, 500], "long"])
+def test_a_focal_length_that_is_no_number_is_told(focal: Any) -> None:
+    for name, unit in (("focal_px", "pixels"), ("focal_35mm", "millimetres")):
+        with pytest.raises(InputError, match=f"the focal length must be a positive number of {unit}.* got "):
+            camera_for(LoadedImage(GREY), **{name: focal})

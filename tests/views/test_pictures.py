@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from hoirecon.errors import InputError
 from hoirecon.mesh import Mesh
 from hoirecon.scene import Scene
 from hoirecon.views.contact import contact_picture, object_directions, touched_side
@@ -94,6 +96,12 @@ def test_the_turntable_is_the_same_each_time(scene: Scene) -> None:
     first, second = (turntable_picture(scene, views=3) for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert hue_share(first, warm=False) > 0.02
+
+
+@pytest.mark.parametrize("views", [0, -1, 2.5, "8"])
+def test_a_turntable_without_sides_is_refused(scene: Scene, views: Any) -> None:
+    with pytest.raises(InputError, match=r"the turntable has .* views: give a whole number of sides, 1 or more"):
+        turntable_picture(scene, views=views)
 
 
 def test_all_turntable_views_share_one_scale_and_hold_everything(scene: Scene) -> None:
