@@ -18,15 +18,7 @@ from hoirecon.cli_bench import Bench
 from hoirecon.cli_contact import Contact, ContactConvert, split_contact
 from hoirecon.cli_retrieval import IndexBuild, IndexInfo, IndexSearch, Retrieve, split_index
 from hoirecon.cli_train import Train
-from hoirecon.cli_values import (
-    given_once,
-    numbers_of,
-    parse_box,
-    parse_points,
-    parse_stroke,
-    person_choice,
-    refuse_idle,
-)
+from hoirecon.cli_values import given_once, numbers_of, parse_box, parse_points, parse_stroke, refuse_idle, which_person
 from hoirecon.errors import HoireconError, InputError
 
 if TYPE_CHECKING:
@@ -128,7 +120,7 @@ class Reconstruct:
             distortion=numbers_of(self.distortion, "the distortion") if self.distortion else None,
             focal_px=self.focal_px,
             focal_35mm=self.focal_35mm,
-            person=person_choice(self.person, self.person_box, self.person_mask),
+            person=which_person(self.person, self.person_box, self.person_mask),
             person_mask=self.person_mask,
             body_model=load_body(self.body) if self.body else None,
             contact=self.contact_weights,
@@ -285,22 +277,23 @@ class Objects:
     """List the object library, or say what is known of one category."""
 
     name: tyro.conf.Positional[str] = ""
-    """Category or alias; without it, all names."""
+    """Category, alias or id (chair/plain); without it, all names."""
 
     def run(self) -> int:
         """Carry the command out."""
-        from hoirecon.data.objects import get_category, list_categories, list_objects
+        from hoirecon.data.objects import get_category, list_categories, list_objects, load_object
 
         if not self.name:
             print("\n".join(list_categories()))
             return 0
-        category = get_category(self.name)
+        only = load_object(self.name).id if "/" in self.name else None
+        category = get_category(only.partition("/")[0] if only else self.name)
         low, high = category.size_range(1.0)
         print(f"{category.name} (also: {', '.join(category.aliases) or '-'})")
         print(f"longest side: {category.size_median:g} m, usually {low:.2g} to {high:.2g} m")
         for name, pairs in category.interactions.items():
             print(f"interaction {name}: " + ", ".join(f"{a} at {b}" for a, b in pairs))
-        for entry in list_objects(category.name):
+        for entry in [e for e in list_objects(category.name) if only in (None, e.id)]:
             print(f"mesh {entry.id}: {entry.licence}, {entry.author}")
         return 0
 

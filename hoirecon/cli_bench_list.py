@@ -138,6 +138,8 @@ class BenchCheckData(BenchCommand):
         from hoirecon.data.datasets.registry import list_datasets
 
         names = [entry.name for entry in list_datasets()]
+        if not self.dataset:
+            raise UsageError(f"say which dataset {self.root} is a copy of: --dataset is one of {', '.join(names)}")
         if self.dataset not in names:
             raise UsageError(f"no dataset is called '{self.dataset}': --dataset is one of {', '.join(names)}")
         found = check_data(self.root, self.dataset)

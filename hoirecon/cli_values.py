@@ -36,12 +36,12 @@ def parse_box(text: str) -> tuple[float, float, float, float]:
     return numbers[0], numbers[1], numbers[2], numbers[3]
 
 
-def person_choice(number: int | None, box: str, mask: Path | None) -> int | str | tuple[float, float, float, float]:
+def which_person(number: int | None, box: str, mask: Path | None) -> int | str | tuple[float, float, float, float]:
     """Which person is meant, as ``reconstruct(person=...)`` takes it: a number from the left, a box in pixels, or
     ``auto``; a mask says it by itself.
 
     Example:
-        >>> person_choice(None, "0,150,180,60", None)
+        >>> which_person(None, "0,150,180,60", None)
         (0.0, 150.0, 180.0, 60.0)
 
     Raises:

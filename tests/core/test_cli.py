@@ -194,6 +194,16 @@ def test_objects_lists_and_explains(capsys: pytest.CaptureFixture[str]) -> None:
     assert "longest side" in capsys.readouterr().out
 
 
+def test_objects_takes_the_id_that_it_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("chair/plain", "Chairs/plain"):
+        assert cli.run(["objects", name]) == 0
+        said = capsys.readouterr().out.splitlines()
+        assert said[0].startswith("chair (also: ")
+        assert [line.split(":")[0] for line in said if line.startswith("mesh ")] == ["mesh chair/plain"]
+    assert cli.run(["objects", "chair/golden"]) == 2
+    assert "of chair there are chair/" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("rest", [[], ["--help"], ["list"]])
 def test_index_alone_names_its_commands(rest: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["index", *rest]) == 2
