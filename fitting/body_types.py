@@ -22,6 +22,7 @@ from hoirecon.camera import Camera
 from hoirecon.errors import InputError
 from hoirecon.observation import Keypoints
 from hoirecon.scene import SceneBody
+from hoirecon.short import flags_text, short
 
 if TYPE_CHECKING:
     from hoirecon.data.body.model import BodyModel
@@ -180,7 +181,7 @@ class BodyEvidence:
     config: BodyFitConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BodyFit:
     """A fitted body and how well it explains its evidence."""
 
@@ -210,6 +211,15 @@ class BodyFit:
     """Logarithm of (size of the detector's 3D landmarks / fitted size)."""
     target_errors_m: dict[str, float] = field(default_factory=dict)
     """After ``refine_body``: distance to each point target, metres, by its name."""
+
+    def __repr__(self) -> str:
+        """Three lines: who and where, how well it explains the landmarks, flags."""
+        stature = "" if np.isnan(self.stature_m) else f", {self.stature_m:.2f} m tall"
+        away = f"{self.body.joints[0, 2]:.2f} m away"
+        first = f"<BodyFit: {short(self.body.topology)} ({len(self.body.verts)} vertices){stature}, {away}"
+        error = f"{self.landmark_error_px:.1f} px, {100 * self.landmark_error_relative:.1f} % of the person's height"
+        unseen = f"; without evidence: {short(', '.join(self.unseen), 80)}" if self.unseen else ""
+        return f"{first}\n landmark error {error}{unseen}\n {flags_text(self.flags)}>"
 
     @property
     def landmark_error_relative(self) -> float:

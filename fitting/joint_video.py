@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -30,6 +31,7 @@ from hoirecon.fitting.solver import LMConfig, levenberg_marquardt
 from hoirecon.fitting.video_state import VideoState, Window, limit_video_step, linearise_video
 from hoirecon.observation import Observation
 from hoirecon.pose import ObjectPose
+from hoirecon.short import counted, flags_text, short
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class VideoConfig:
             raise InputError(f"the fit of a video needs positive {', '.join(bad) or 'weight'}: check the settings")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class VideoFit:
     """Result of :func:`fit_video`."""
 
@@ -70,6 +72,18 @@ class VideoFit:
     """(D, D) of all unknowns: first the log sizes, then frame after frame."""
     seconds: dict[str, float]
     """CPU seconds per stage."""
+
+    def __repr__(self) -> str:
+        """Three lines: counts, each object's size, flags and in how many frames."""
+        first = self.frames[0]
+        counts = f"{counted(len(first.best.bodies), 'body', 'bodies')}, {counted(len(self.scales), 'object')}"
+        sizes = [
+            f"{name}: size x {scale:.2f} +- {100 * std:.0f} %"
+            for name, scale, std in zip(first.weakest, self.scales, self.scale_std, strict=False)
+        ]
+        times = Counter(flag for frame in self.frames for flag in frame.flags)
+        flags = flags_text([f"{flag} ({counted(count, 'frame')})" for flag, count in times.items()])
+        return f"<VideoFit: {counted(len(self.frames), 'frame')}, {counts}\n {short('; '.join(sizes), 200)}\n {flags}>"
 
 
 def fit_video(

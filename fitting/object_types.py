@@ -12,6 +12,7 @@ from hoirecon.errors import InputError
 from hoirecon.fitting.objective import TermReport
 from hoirecon.mesh import Mesh
 from hoirecon.pose import ObjectPose
+from hoirecon.short import counted, flags_text, short
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class ObjectAlternative:
     iou_visible: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ObjectFit:
     """The pose of one object and how well it explains what was seen."""
 
@@ -87,3 +88,17 @@ class ObjectFit:
     chance_far: float = float("nan")
     """Chance, 0..1, that it is farther off than
     :attr:`~hoirecon.fitting.fit_config.FitConfig.ambiguous_distance`."""
+
+    def __repr__(self) -> str:
+        """Three lines: where and how large, how well it fits, flags."""
+        place = ", ".join(f"{v:.2f}" for v in self.pose.t)
+        figures = [
+            f"visible IoU {self.iou_visible:.2f}",
+            f"penetration {self.max_penetration_mm:.0f} mm",
+            f"expected error {100 * self.predicted_error_m:.1f} cm",
+            f"energy {self.energy:.1f}",
+            counted(len(self.alternatives), "alternative"),
+        ]
+        known = [text for text in figures if " nan " not in text]
+        first = f"<ObjectFit: {short(self.name)} at ({place}) m, size x {self.pose.s:.2f}"
+        return f"{first}\n {', '.join(known)}\n {flags_text(self.flags)}>"

@@ -18,6 +18,7 @@ from hoirecon.fitting.sdf import inside_depth
 from hoirecon.mesh import Mesh
 from hoirecon.pose import ObjectPose
 from hoirecon.scene import SceneBody
+from hoirecon.short import counted, flags_text, short
 
 LARGEST_SIDE = 640
 """Images are drawn at most this large to measure the visible overlap, pixels."""
@@ -51,7 +52,7 @@ class Overlap:
     """Common volume, counted on a grid."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class JointFit:
     """Result of :func:`hoirecon.fitting.joint_fit.fit`."""
 
@@ -85,6 +86,18 @@ class JointFit:
     :attr:`~hoirecon.fitting.fit_config.FitConfig.ambiguous_distance` (5 cm); the flag ``ambiguous`` is set by it."""
     object_flags: tuple[tuple[str, ...], ...] = ()
     """Per object: those of :attr:`flags` that are true of it."""
+
+    def __repr__(self) -> str:
+        """Three lines: counts, each object's main figures, flags."""
+        best, others = self.best, counted(len(self.alternatives), "alternative")
+        counts = f"{counted(len(best.bodies), 'body', 'bodies')}, {counted(len(best.poses), 'object')}"
+        things = "; ".join(f"{name}: {self._figures(k)}" for k, name in enumerate(self.weakest))
+        first = f"<JointFit: {counts}; energy {best.energy:.1f}, penetration {self.max_penetration_mm:.0f} mm, {others}"
+        return f"{first}\n {short(things, 200)}\n {flags_text(self.flags)}>"
+
+    def _figures(self, k: int) -> str:
+        error = f", expected error {100 * self.predicted_error_m[k]:.1f} cm" if k < len(self.predicted_error_m) else ""
+        return f"{self.best.poses[k].t[2]:.2f} m away, visible IoU {self.best.iou_visible[k]:.2f}{error}"
 
     @property
     def max_penetration_mm(self) -> float:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from hoirecon.arrays import BoolArray, FloatArray, IntArray, as_floats, as_ints, check_shape
 from hoirecon.errors import InputError, TopologyError
+from hoirecon.short import short
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,17 +106,17 @@ class ContactMap:
             object.__setattr__(self, "view_masks", _masks(self.view_masks))
 
     def __repr__(self) -> str:
-        what = f"contact with {_short(self.label)} on" if self.label else "contact on"
+        what = f"contact with {short(self.label)} on" if self.label else "contact on"
         count, total = int(self.binary().sum()), len(self.probability)
         parts = [
-            f"{what} {_short(self.topology)}",
+            f"{what} {short(self.topology)}",
             f"{count} of {total} vertices above {CONTACT_THRESHOLD:g}, highest {self.probability.max():.2f}",
-            f"from {_short(self.source)}",
+            f"from {short(self.source)}",
         ]
         if self.named_parts:
-            parts.append(f"names {_short(', '.join(self.named_parts), 60)}")
+            parts.append(f"names {short(', '.join(self.named_parts), 60)}")
         if self.notes:
-            parts.append(f"{len(self.notes)} note{'s' * (len(self.notes) > 1)}: {_short(self.notes[0], 60)}")
+            parts.append(f"{len(self.notes)} note{'s' * (len(self.notes) > 1)}: {short(self.notes[0], 60)}")
         return f"<ContactMap: {'; '.join(parts)}>"
 
     @classmethod
@@ -324,8 +325,3 @@ def _masks(masks: Any) -> dict[str, Floats32]:
 
 def _once(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for text in texts if text))
-
-
-def _short(text: str, length: int = 40) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= length else text[: length - 1] + "…"

@@ -14,6 +14,7 @@ from hoirecon.errors import InputError
 from hoirecon.mesh import Mesh
 from hoirecon.observation import Observation
 from hoirecon.pose import ObjectPose
+from hoirecon.short import counted, flags_text, short
 
 Unit = Literal["px", "mm", "deg", "m", "ratio", "count", "s"]
 
@@ -118,7 +119,7 @@ class ScenePair:
     """Probability per object vertex."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scene:
     """A reconstruction; everything is in the OpenCV camera frame ``cam``, metres.
 
@@ -153,6 +154,23 @@ class Scene:
             body, obj = self.bodies[pair.body_index], self.objects[pair.object_index]
             pair.body_contact.check_on(body.topology, len(body.verts), "the body")
             pair.object_contact.check_on(obj.mesh.topology, len(obj.mesh.verts), obj.name)
+
+    def __repr__(self) -> str:
+        """Three lines: counts, each object's main figures, flags."""
+        counts = f"{counted(len(self.bodies), 'body', 'bodies')}, {counted(len(self.objects), 'object')}"
+        height, width = self.observation.size
+        error = self.measures.get("body/landmark_error_relative")
+        told = "" if error is None else f"; landmark error {100 * error.value:.1f} % of the person's height"
+        things = "; ".join(f"{thing.name}: {self._figures(thing)}" for thing in self.objects) or "no objects"
+        first = f"<Scene: {counts} in {width} x {height} pixels{told}"
+        return f"{first}\n {short(things, 200)}\n {flags_text(self.flags)}>"
+
+    def _figures(self, thing: SceneObject) -> str:
+        figures = [f"{float(thing.mesh.extents.max() * thing.pose.s):.2f} m long, {thing.pose.t[2]:.2f} m away"]
+        for name, form in (("iou_visible", "visible IoU {:.2f}"), ("penetration", "penetration {:.0f} mm")):
+            measure = self.measures.get(f"{thing.name}/{name}")
+            figures += [] if measure is None else [form.format(measure.value)]
+        return ", ".join(figures)
 
     @property
     def camera(self) -> Camera:
