@@ -74,6 +74,12 @@ def test_wrong_usage_is_1(damon: Path, tmp_path: Path, capsys: Any) -> None:
     assert stop.value.code == 1
 
 
+def test_the_closed_worlds_own_commands_call_a_wrong_name_input(capsys: Any) -> None:
+    """As docs/benchmarks.md has it; the field's tasks call it usage, see above."""
+    assert _bench("closedworld", "--methods", "magic") == 2
+    assert "there is no method 'magic'" in capsys.readouterr().err
+
+
 class _Evil:
     def __reduce__(self) -> Any:
         return print, ("executed",)
