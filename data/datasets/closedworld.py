@@ -82,7 +82,7 @@ def open_closedworld(
     """
     from hoirecon.data.closedworld import level_of
     from hoirecon.data.closedworld.recipes import recipe_of
-    from hoirecon.data.closedworld.storage import sources_digest
+    from hoirecon.data.closedworld.storage import pictures_digest
 
     if split not in SPLITS:
         raise InputError(f"the closed world's split is one of {', '.join(SPLITS)}, got '{split}'")
@@ -92,11 +92,13 @@ def open_closedworld(
         raise InputError("the track 'predicted' needs an estimator: give predicted=, or take track='contact'")
     level = level_of(level).name
     check_writable(root)
+    # Not the scenes' digest alone: runs under other noise or drawing must not compare.
+    version = f"{pictures_digest()} {level} {track} noise {noise_seed}"
     seeds = list(SPLITS[split])[:limit]
     reader = _Reader(Path(root), track, level, noise_seed, predicted)
     return ListedDataset(
         name="closedworld",
-        version=f"{sources_digest()} {level} {track} noise {noise_seed}",
+        version=version,
         split=split,
         licence=LICENCE,
         ids=tuple(f"{seed:05d}-{recipe_of(seed).interaction}" for seed in seeds),

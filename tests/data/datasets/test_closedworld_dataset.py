@@ -129,6 +129,17 @@ def test_the_fingerprint_follows_what_is_asked(tmp_path: Path) -> None:
     assert open_closedworld(tmp_path).fingerprint in prints
 
 
+def test_the_fingerprint_follows_the_code_that_spoils_and_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else ``--resume`` and ``compare`` would take runs under another noise for runs on one data."""
+    from hoirecon.data.closedworld import storage
+
+    now = open_closedworld(tmp_path).fingerprint
+    monkeypatch.setattr(storage, "pictures_digest", lambda: "earlier")
+    assert open_closedworld(tmp_path).fingerprint != now
+
+
 def test_every_format_is_read_back_by_its_reader(tmp_path: Path) -> None:
     folders = export_closedworld(SEEDS, tmp_path)
     scenes = {seed: load_scene(seed) for seed in SEEDS}
