@@ -38,6 +38,8 @@ SUCCESS_M, SUCCESS_DEG = 0.05, 15.0
 """An object is found if ADD-S and the rotation error lie below these."""
 MOST_PX = 1000.0
 """What MSPD counts at most: an object behind the camera is infinitely far off, which no mean survives."""
+DECIDES = 10
+"""Every so many frames of a window decide its alignment."""
 ADDS_AUC_M = 0.1
 """The area under the curve of ADD-S runs from 0 to here (PoseCNN)."""
 
@@ -144,12 +146,26 @@ def _window_alignments(pairs: Sequence[Pair], labels: Labels, window: int) -> li
     for group in dict.fromkeys(labels.groups):
         frames = [i for i, g in enumerate(labels.groups) if g == group]
         for start in range(0, len(frames), window):
-            part = [i for i in frames[start : start + window] if pairs[i][0] is not None]
-            if part:
-                ours, theirs = (np.stack([_joint_verts(pairs[i][k]) for i in part]) for k in (0, 1))
-                for i in part:
-                    moves[i] = window_alignment(ours, theirs) if moves[part[0]] is None else moves[part[0]]
+            part = frames[start : start + window]
+            answered = [i for i in part if pairs[i][0] is not None]
+            # Counted before failures are left out: which frames decide must not hang on what was answered.
+            deciding = [i for i in part[::DECIDES] if pairs[i][0] is not None] or answered
+            if deciding:
+                ours, theirs = zip(*(_paired_verts(pairs[i], labels.ids[i]) for i in deciding), strict=True)
+                move = window_alignment(np.stack(ours), np.stack(theirs), every=1)
+                for i in answered:
+                    moves[i] = move
     return moves
+
+
+def _paired_verts(pair: Pair, name: str) -> tuple[FloatArray, FloatArray]:
+    ours, theirs = (_joint_verts(one) for one in pair)
+    if len(ours) != len(theirs):
+        raise InputError(
+            f"sample {name}: its body and object have {len(ours)} vertices together, the truth's {len(theirs)}: a "
+            "track is aligned vertex by vertex, so give the data's own body and template"
+        )
+    return ours, theirs
 
 
 def _joint_verts(one: Reconstruction) -> FloatArray:

@@ -264,8 +264,8 @@ RECONSTRUCTION_PRESETS: tuple[ReconstructionPreset, ...] = (
         reports=("v2v_human_mm", "v2v_object_mm"),
         window=300,
         missing="gate",
-        notes=("Frames of a group in order; one similarity per 300, from every 10th. Accelerations: "
-               "acceleration_error. VisTracker prints centimetres.",),
+        notes=("Frames of a group in order; one similarity per 300, from every 10th of them that is answered (if none "
+               "is, from all that are). Accelerations: acceleration_error. VisTracker prints centimetres.",),
     ),
     ReconstructionPreset(
         "hdm",

@@ -109,6 +109,11 @@ def lacks(preset: Preset, said: Any, true: Any) -> str:
             f"its body has {counts['body'][0]} vertices and the truth's {counts['body'][1]}: '{preset.name}' aligns "
             "vertex by vertex, so give the body of the data's own model (--body)"
         )
+    if "object" in other and "v2v" in getattr(preset, "measures", ()):
+        return (
+            f"its object has {counts['object'][0]} vertices and the truth's {counts['object'][1]}: '{preset.name}' "
+            "compares vertex by vertex, so give an object_pose, or object_verts of the question's mesh"
+        )
     bare = [part for part in parts if part in other and getattr(said, f"{part}_faces") is None]
     sampled: int = getattr(preset, "samples", 0)
     if bare and sampled:

@@ -278,6 +278,25 @@ def test_tracks_share_one_similarity_per_window() -> None:
     assert mixed["v2v_human_mm"] > 50
 
 
+def test_which_frames_decide_a_track_does_not_hang_on_what_was_answered() -> None:
+    """Every 10th frame of the window decides; with the first ones failed, counting the answered would take others."""
+    rng = np.random.default_rng(0)
+    frames = [_moved(TRUTH, 1 + 0.1 * rng.random(), np.eye(3), list(0.1 * rng.random(3))) for _ in range(20)]
+    preset, groups = get_preset("rhobin-track", missing="worst"), ["x"] * 20
+    whole = preset.evaluate([(one, TRUTH) for one in frames], groups=groups).per_sample["v2v_object_mm"]
+    lost = preset.evaluate([(None if k in (3, 4) else one, TRUTH) for k, one in enumerate(frames)], groups=groups)
+    kept = [k for k in range(20) if k not in (3, 4)]
+    assert np.array_equal(lost.per_sample["v2v_object_mm"][kept], whole[kept])
+    alone = preset.evaluate([(frames[5] if k == 5 else None, TRUTH) for k in range(20)], groups=groups)
+    assert alone.per_sample["v2v_object_mm"][5] == pytest.approx(0, abs=1e-6)  # none of those that decide: all others
+
+
+def test_a_track_of_another_mesh_is_named() -> None:
+    other = replace(TRUTH, object_verts=np.zeros((5, 3)))
+    with pytest.raises(InputError, match=r"sample b: .*vertex by vertex"):
+        get_preset("rhobin-track").evaluate([(TRUTH, TRUTH), (other, TRUTH)], ids=["a", "b"], groups=["b", "x"])
+
+
 def test_what_is_missing_is_named() -> None:
     bare = Reconstruction(body_verts=TRUTH.body_verts)
     with pytest.raises(InputError, match=r"sample 7.*`object_verts`"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,16 @@ from hoirecon.data.datasets.fixtures import (
     write_smplh,
 )
 from hoirecon.data.datasets.fixtures.placed import write_ply
+from hoirecon.data.datasets.predictions import Prediction
 from hoirecon.data.datasets.registry import open_dataset
-from hoirecon.data.datasets.samples import ReconstructionTruth
+from hoirecon.data.datasets.rhobin import read_rhobin_results
+from hoirecon.data.datasets.samples import Question, ReconstructionTruth
 from hoirecon.errors import InputError
 from hoirecon.evaluation import load_run
 from hoirecon.evaluation.metrics import get_metric
 from hoirecon.evaluation.runs.bodies import Bodies, MissingBodyError, params_of
+from hoirecon.evaluation.runs.runner import RunConfig, run_task
+from hoirecon.evaluation.tasks import get_task
 
 JOINT = {
     "behave/contho": write_contho,
@@ -114,6 +120,28 @@ def test_results_in_the_challenges_own_pickle_are_scored(smplh: Path, tmp_path: 
     assert run.score("average_recall").value == pytest.approx(1.0)
 
 
+@dataclass
+class _OneOfAnotherMesh:
+    """Says the truth of every frame, but of the last with another object's vertices."""
+
+    said: Mapping[str, Prediction]
+    name: str = "one-of-another-mesh"
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def predict(self, question: Question) -> Prediction:
+        said = self.said[question.id]
+        return replace(said, object_pose=None, object_verts=np.eye(3)) if question.id.endswith("2") else said
+
+
+def test_a_frame_of_a_track_with_another_mesh_fails_alone(smplh: Path, tmp_path: Path) -> None:
+    write_rhobin(tmp_path / "data")
+    method = _OneOfAnotherMesh(read_rhobin_results(tmp_path / "data/res/results.pkl"))
+    run = run_task("rhobin/track", tmp_path / "data", method, tmp_path / "run", RunConfig(body=smplh)).run
+    assert run is not None
+    assert [row.status for row in run.rows] == ["ok", "ok", "failed"]
+    assert "its object has 3 vertices" in run.rows[2].reason
+
+
 # -------------------------------------------------------------------------------------------------- worlds and cameras
 def _contho_row(root: Path, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
     held = json.loads((root / "behave_test.json").read_text())
@@ -161,9 +189,6 @@ def test_behave_in_another_camera_equals_its_own_meshes(smplh: Path, tmp_path: P
 
 def test_thirty_frames_a_second_without_meshes_run_with_a_body(smplh: Path, tmp_path: Path) -> None:
     """BEHAVE's 30 fps files hold parameters alone where the frames' folders were not kept."""
-    from dataclasses import replace
-
-    from hoirecon.evaluation.tasks import get_task
     from hoirecon.evaluation.tasks.predictor import prediction_of_truth
 
     write_behave(tmp_path)
@@ -237,8 +262,6 @@ def test_meshes_of_their_own_keep_their_triangles(tmp_path: Path) -> None:
     import trimesh
 
     from hoirecon.data.datasets.fixtures import write_open3dhoi
-    from hoirecon.data.datasets.predictions import Prediction
-    from hoirecon.evaluation.tasks import get_task
 
     write_open3dhoi(tmp_path)
     task = get_task("open3dhoi/tehor")
