@@ -10,7 +10,8 @@ import numpy as np
 
 from hoirecon.arrays import BoolArray, FloatArray
 from hoirecon.errors import InputError
-from hoirecon.evaluation.metrics import Statistic, get_metric, per_sample_mean, pooled
+from hoirecon.evaluation.metrics import Statistic, get_metric, get_preset, per_sample_mean, pooled
+from hoirecon.evaluation.metrics.reconstruction_presets import GATE
 from hoirecon.evaluation.runs.bootstrap import Difference, holm, paired
 from hoirecon.evaluation.runs.report import Table
 from hoirecon.evaluation.runs.results import Run
@@ -49,7 +50,8 @@ def compare_runs(runs: Sequence[Run], metrics: Sequence[str] | None = None) -> l
         metrics: columns of samples.csv; None takes the protocol's.
 
     Raises:
-        InputError: fewer than two runs, runs that may not stand side by side, or no common metric.
+        InputError: fewer than two runs, runs that may not stand side by side, no common metric, or a run without a
+            figure: RHOBIN's protocols give none below 98 % answered, and what was answered must not stand for it.
     """
     if len(runs) < 2:
         raise InputError("a comparison takes two runs or more")
@@ -57,6 +59,8 @@ def compare_runs(runs: Sequence[Run], metrics: Sequence[str] | None = None) -> l
     for other in runs[1:]:
         check_comparable(first, other)
     names = list(metrics) if metrics is not None else _metrics_of(first)
+    for run in runs:
+        _check_gate(run, names)
     found = [_one(first, other, name) for other in runs[1:] for name in names]
     adjusted = holm([difference.p for *_, difference in found])
     return [_told(first, other, name, a, n, d, p) for (other, name, a, n, d), p in zip(found, adjusted, strict=True)]
@@ -72,6 +76,20 @@ def check_comparable(one: Run, other: Run) -> None:
         raise InputError(f"{one.method} and {other.method} were scored on different copies of the data")
     if [r.id for r in one.rows] != [r.id for r in other.rows]:
         raise InputError(f"{one.method} and {other.method} were scored on different samples: leave out --limit")
+
+
+def _check_gate(run: Run, names: Sequence[str]) -> None:
+    """Raise :class:`InputError` if a protocol of these metrics asks for more answers than the run has."""
+    answered = sum(row.status == "ok" for row in run.rows)
+    if not run.rows or answered / len(run.rows) >= GATE:
+        return
+    for name in names:
+        protocol = name.rpartition(".")[0] or run.about["protocol"]
+        if getattr(get_preset(protocol), "missing", "") == "gate":
+            raise InputError(
+                f"{run.method} answered {answered} of {len(run.rows)} samples, and '{protocol}' gives no figure below "
+                f"{GATE:.0%}: there is nothing to compare, so answer the others first"
+            )
 
 
 def _metrics_of(run: Run) -> list[str]:

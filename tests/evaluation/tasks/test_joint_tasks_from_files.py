@@ -33,6 +33,7 @@ from hoirecon.errors import InputError
 from hoirecon.evaluation import load_run
 from hoirecon.evaluation.metrics import get_metric
 from hoirecon.evaluation.runs.bodies import Bodies, MissingBodyError, params_of
+from hoirecon.evaluation.runs.compare import compare_runs
 from hoirecon.evaluation.runs.runner import RunConfig, run_task
 from hoirecon.evaluation.tasks import get_task
 
@@ -140,6 +141,27 @@ def test_a_frame_of_a_track_with_another_mesh_fails_alone(smplh: Path, tmp_path:
     assert run is not None
     assert [row.status for row in run.rows] == ["ok", "ok", "failed"]
     assert "its object has 3 vertices" in run.rows[2].reason
+
+
+def test_runs_below_the_gate_are_not_compared(smplh: Path, tmp_path: Path) -> None:
+    """RHOBIN gives no figure below 98 % answered; the means of what was answered must not win instead."""
+    write_rhobin(tmp_path / "data")
+    said = read_rhobin_results(tmp_path / "data/res/results.pkl")
+    task, bodies = get_task("rhobin/joint"), Bodies.load(smplh)
+    dataset = task.open(tmp_path / "data")
+    whole, part = (
+        task.evaluate(
+            [said[s.id] for s in dataset][: len(dataset) - left], dataset, body=bodies, method=f"without {left}"
+        )
+        for left in (0, 1)
+    )
+    assert part.headline.value is None
+    assert compare_runs([whole, whole])[0].verdict == "no difference shown"
+    for runs in ([whole, part], [part, whole]):
+        with pytest.raises(InputError, match=r"without 1 answered 5 of 6 samples, and 'rhobin' gives no figure"):
+            compare_runs(runs)
+    with pytest.raises(InputError, match="'rhobin-object' gives no figure below 98%"):
+        compare_runs([whole, part], ["rhobin-object.average_recall"])
 
 
 # -------------------------------------------------------------------------------------------------- worlds and cameras
