@@ -140,7 +140,7 @@ def run_task(
     check_run_folder(out)
     dataset = task.open(data)
     predictor = build_method(method, task, dataset, data) if isinstance(method, MethodSpec) else method
-    plan = make_plan(task, dataset, predictor, config.limit)
+    plan = make_plan(task, dataset, predictor, config.limit, config.seed)
     _claim(out, plan, config)
     ids = ids_of(dataset, config.limit)
     _predict(Job(task, data, method), predictor, dataset, ids, out, config, tell)
@@ -223,8 +223,8 @@ def _check_predictor(predictor: Any) -> None:
 
 
 # --------------------------------------------------------------------------------------------------------------- plans
-def make_plan(task: Task, dataset: Dataset, predictor: Predictor, limit: int | None) -> dict[str, Any]:
-    """All that decides an answer, and the hash of it."""
+def make_plan(task: Task, dataset: Dataset, predictor: Predictor, limit: int | None, seed: int = 0) -> dict[str, Any]:
+    """All that decides an answer, and the hash of it; beside it what a merge of shards must know."""
     asked = {
         "task": task.name,
         "task_version": task.version,
@@ -235,7 +235,8 @@ def make_plan(task: Task, dataset: Dataset, predictor: Predictor, limit: int | N
         "params": plain(predictor.params),
         "method_code": _code_of(predictor),
     }
-    return {"schema": PLAN_SCHEMA, "version": PLAN_VERSION, "key": digest(asked), "asked": asked, "limit": limit}
+    known = {"schema": PLAN_SCHEMA, "version": PLAN_VERSION, "key": digest(asked)}
+    return {**known, "asked": asked, "limit": limit, "seed": seed}
 
 
 def _code_of(predictor: Predictor) -> str:
@@ -291,10 +292,10 @@ def merge_runs(
         folders: of the shards.
         out: folder of the whole run; may be one of them.
         data: the user's copy, for the truth.
-        config: protocol, body and limit.
+        config: protocol, body and limit; the seed is that of the shards.
 
     Raises:
-        InputError: folders of different plans, or two different answers for a sample.
+        InputError: folders of different plans or seeds, or two different answers for a sample.
     """
     config, out = config or RunConfig(), Path(out)
     plans = [read_plan(Path(f)) for f in folders]
@@ -303,6 +304,9 @@ def merge_runs(
     for folder, plan in zip(folders, plans, strict=True):
         if plan["key"] != plans[0]["key"]:
             raise InputError(f"{folder} is of another run than {folders[0]} ({_difference(plan, plans[0])})")
+    seeds = {int(plan.get("seed", 0)) for plan in plans}
+    if len(seeds) > 1:
+        raise InputError(f"the shards ran with the seeds {sorted(seeds)}: run all of them with one --seed")
     asked = plans[0]["asked"]
     # as it was run: a level of the closed world (--noise level=L3) is an option of the task
     task = replace(get_task(asked["task"]), split=asked["split"], options=asked["options"])
@@ -320,7 +324,7 @@ def merge_runs(
     presets = task.presets(config.protocol)
     about = about_run(
         task, dataset, presets, asked["method"], asked["params"],
-        limited=config.limit is not None, oracle=asked["method"] in ORACLES, seed=config.seed,
+        limited=config.limit is not None, oracle=asked["method"] in ORACLES, seed=seeds.pop(),
     )  # fmt: skip
     return _scored(task, dataset, out, about, config)
 

@@ -71,6 +71,17 @@ def test_shards_of_a_task_with_options_are_merged(damon: Path, make_guess: Any, 
     assert merged.about == whole.about
 
 
+def test_merged_shards_keep_their_seed(damon: Path, make_guess: Any, tmp_path: Path) -> None:
+    for number, seed in ((1, 3), (2, 3), (2, 4)):
+        config = RunConfig(shard=Shard(number, 2), seed=seed)
+        run_task(TASK, damon, make_guess(), tmp_path / f"{number}-{seed}", config)
+    merged = merge_runs([tmp_path / "1-3", tmp_path / "2-3"], tmp_path / "out", damon).run
+    assert merged is not None
+    assert merged.about["seed"] == 3
+    with pytest.raises(InputError, match=r"the seeds \[3, 4\]"):
+        merge_runs([tmp_path / "1-3", tmp_path / "2-4"], tmp_path / "out2", damon)
+
+
 def test_merging_refuses_another_run_and_two_answers(damon: Path, make_guess: Any, tmp_path: Path) -> None:
     for name, share in (("a", 0.05), ("b", 0.1)):
         run_task(TASK, damon, make_guess(share), tmp_path / name, RunConfig(shard=Shard(1, 2)))
