@@ -27,7 +27,7 @@ dictionaries only, under the names that numpy 1 and 2 both know, as the challeng
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -270,11 +270,16 @@ def _single(path: Path, images: Path, stand_in: bool) -> Sample:
 
 
 # -------------------------------------------------------------------------------------------------------------- results
-def read_rhobin_results(path: str | Path) -> dict[str, Prediction]:
+def read_rhobin_results(path: str | Path, ids: Container[str] = ()) -> dict[str, Prediction]:
     """Read a results file as predictions by id; frames of a video as ``<id>/<frame>``.
 
     Parameters are kept by their names; ``vertices`` or ``hum_pts`` become ``body_verts``, ``joints`` ``body_joints``,
     ``obj_pts`` ``object_verts``.
+
+    Args:
+        path: the file.
+        ids: what is asked, if known: an entry whose arrays all have a leading axis of 1 answers its id where that is a
+            sample's; otherwise it reads as a video of one frame.
 
     Raises:
         InputError: a file that asks for code; arrays of other shapes, NaN, left-handed or scaled rotations, entries
@@ -283,12 +288,12 @@ def read_rhobin_results(path: str | Path) -> dict[str, Prediction]:
     held = read_objects(path, "RHOBIN results", MAX_PICKLE_BYTES)
     found: dict[str, Prediction] = {}
     for id, row in need(held, (), str(path)).items():
-        for key, said in _results(str(id), row, Path(path).name):
+        for key, said in _results(str(id), row, Path(path).name, str(id) in ids):
             found[key] = said
     return found
 
 
-def _results(id: str, row: Any, name: str) -> Iterable[tuple[str, Prediction]]:
+def _results(id: str, row: Any, name: str, known: bool) -> Iterable[tuple[str, Prediction]]:
     row = {k: np.asarray(v) for k, v in need(row, (), f"{name}, '{id}'").items() if v is not None}
     strange = [str(key) for key in row if key not in _SHAPES]
     if strange or not row:
@@ -300,6 +305,9 @@ def _results(id: str, row: Any, name: str) -> Iterable[tuple[str, Prediction]]:
         counts = {key: len(value) for key, value in row.items()}
         if len(set(counts.values())) > 1:
             raise InputError(f"{name}, '{id}': arrays of different numbers of frames, {counts}")
+        if known and set(counts.values()) == {1}:  # networks leave the axis of their batch
+            yield id, _prediction(id, row, name)
+            return
         for frame in range(next(iter(counts.values()))):
             key = f"{id}/{frame:05d}"
             yield key, _prediction(key, {k: v[frame] for k, v in row.items()}, name)

@@ -54,7 +54,7 @@ def read_answers(path: str | Path, task: Task | None = None, dataset: Dataset | 
     Args:
         path: what was handed in.
         task: what it answers, if known.
-        dataset: what is asked, if known: gives the ids and the body of a DECO pickle.
+        dataset: what is asked, if known: gives the ids and the body of a DECO pickle, and the ids of a RHOBIN one.
 
     Raises:
         InputError: of no known kind, damaged, with code in it, an id twice; names the file.
@@ -70,14 +70,14 @@ def read_answers(path: str | Path, task: Task | None = None, dataset: Dataset | 
     if kind in FILES or kind == "hdm":
         return _from_folders(path, kind)
     if kind == "rhobin":
-        return _from_rhobin(path)
+        return _from_rhobin(path, dataset)
     return _from_deco(path, dataset)
 
 
-def _from_rhobin(path: Path) -> dict[str, Prediction]:
+def _from_rhobin(path: Path, dataset: Dataset | None) -> dict[str, Prediction]:
     from hoirecon.data.datasets.rhobin import read_rhobin_results
 
-    return read_rhobin_results(path)
+    return read_rhobin_results(path, frozenset(getattr(dataset, "ids", ())))
 
 
 def _from_folders(path: Path, kind: str) -> dict[str, Prediction]:
@@ -140,7 +140,7 @@ def validate_answers(path: str | Path, dataset_name: str = "") -> dict[str, obje
     elif kind == "deco":
         answers = _from_deco(path, None)
     else:
-        answers = read_answers(path) if kind != "rhobin" else _from_rhobin(path)
+        answers = read_answers(path) if kind != "rhobin" else _from_rhobin(path, None)
     fields = ("body_contact", "object_contact", "affordance", "object_pose", "object_verts", "body_verts")
     has = {f: sum(getattr(a, f) is not None for a in answers.values()) for f in fields}
     by_object = sum(bool(a.by_object) for a in answers.values())

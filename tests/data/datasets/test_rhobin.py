@@ -17,6 +17,8 @@ from hoirecon.data.datasets.registry import open_dataset
 from hoirecon.data.datasets.rhobin import open_rhobin, read_rhobin_results, write_rhobin_results
 from hoirecon.data.datasets.samples import ReconstructionTruth
 from hoirecon.errors import InputError
+from hoirecon.evaluation.runs.foreign import read_answers
+from hoirecon.evaluation.tasks import get_task
 from hoirecon.pose import ObjectPose
 
 
@@ -102,6 +104,19 @@ def test_results_come_back_exactly_and_ours_are_read_by_plain_pickle(tmp_path: P
     assert b"numpy._core" not in path.read_bytes()  # numpy 1 has no such module
     again = read_rhobin_results(path)
     assert np.array_equal(again[IDS[0]].body_params["pose"], said[IDS[0]].body_params["pose"])
+
+
+def test_a_batch_of_one_answers_the_image_that_is_asked(tmp_path: Path) -> None:
+    held = write_rhobin(tmp_path)
+    rows = {id: {k: np.asarray(v)[None] for k, v in held["annotations"][id].items() if k != "meta"} for id in IDS}
+    path = tmp_path / "batched.pkl"
+    path.write_bytes(pickle.dumps(rows))
+    assert list(read_rhobin_results(path)) == [f"{id}/00000" for id in IDS]  # a video, for all that is known
+    said = read_rhobin_results(path, ids=IDS)
+    assert list(said) == list(IDS)
+    assert np.array_equal(said[IDS[1]].body_params["pose"], held["annotations"][IDS[1]]["pose"])
+    task = get_task("rhobin/joint")
+    assert list(read_answers(path, task, task.open(tmp_path))) == list(IDS)
 
 
 def test_vertices_and_points_stand_where_parameters_do_not(tmp_path: Path) -> None:
