@@ -45,7 +45,14 @@ from hoirecon.data.datasets.listed import (
     translation,
 )
 from hoirecon.data.datasets.object_arrays import ObjectArchive, read_objects
-from hoirecon.data.datasets.samples import BodyContactTruth, Question, ReconstructionTruth, Sample, Truth
+from hoirecon.data.datasets.samples import (
+    WITH_DEPTH,
+    BodyContactTruth,
+    Question,
+    ReconstructionTruth,
+    Sample,
+    Truth,
+)
 from hoirecon.data.datasets.stand_in import is_stand_in_folder
 from hoirecon.errors import InputError
 from hoirecon.files import read_json
@@ -73,7 +80,12 @@ class _Frame:
 
 
 def open_behave(
-    root: str | Path, split: str = "test", camera: int = 1, annotation: Annotation = "fit", params: str | Path = ""
+    root: str | Path,
+    split: str = "test",
+    camera: int = 1,
+    annotation: Annotation = "fit",
+    params: str | Path = "",
+    depth: bool = False,
 ) -> ListedDataset:
     """Read BEHAVE.
 
@@ -84,6 +96,8 @@ def open_behave(
         annotation: ``fit``: the registrations in the frames' folders (one a second); ``30fps``: the sequences' npz
             files, whose pictures are there only where the frame was extracted.
         params: folder of the 30 fps files, by sequence; empty: they lie in the sequences' folders.
+        depth: hand out the Kinect's depth picture, ``question.extra["depth"]`` (millimetres; None where it is not
+            there). Published figures are of colour pictures, so that runs on data with depth stand in no leaderboard.
 
     Raises:
         InputError: no such folder or split, a sequence of the split that is not there, or files that do not fit.
@@ -100,10 +114,11 @@ def open_behave(
         )
         frames += usable
     suffix = "" if camera == 1 else f"/k{camera}"
-    reader = _Reader(root, camera, annotation, str(params), is_stand_in_folder(root), suffix)
+    reader = _Reader(root, camera, annotation, str(params), is_stand_in_folder(root), suffix, depth)
+    version = "sequences" if annotation == "fit" else "30fps"
     return ListedDataset(
         name="behave",
-        version="sequences" if annotation == "fit" else "30fps",
+        version=f"{version}{WITH_DEPTH}" if depth else version,
         split=split,
         licence=LICENCE,
         ids=tuple(f"{f.sequence.name}/{f.name}{suffix}" for f in frames),
@@ -174,6 +189,7 @@ class _Reader:
     params: str
     stand_in: bool
     suffix: str
+    depth: bool
 
     def label_files(self, frames: list[_Frame]) -> Iterator[Path]:
         if (self.root / "split.json").is_file():
@@ -207,7 +223,8 @@ class _Reader:
             ),
             camera=camera,
             object_mesh=behave_template(self.root, name),
-            extra={"depth": first_file(folder / f"{k}.depth.png"), "gender": str(info["gender"]), "distortion": lens}
+            extra={"gender": str(info["gender"]), "distortion": lens}
+            | ({"depth": first_file(folder / f"{k}.depth.png")} if self.depth else {})
             | ({"window": frame.row // WINDOW} if self.annotation == "30fps" else {}),
         )
         truth: dict[str, Truth] = {"reconstruction": self._truth(folder, name, body, thing, R, t)}

@@ -17,6 +17,9 @@ from hoirecon.camera import Camera
 from hoirecon.mesh import Mesh
 from hoirecon.pose import ObjectPose
 
+WITH_DEPTH = "+depth"
+"""Ending of the version of a dataset that hands out measured depth, which protocols of colour pictures do not."""
+
 
 @dataclass(frozen=True)
 class Question:

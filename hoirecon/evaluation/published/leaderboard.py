@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hoirecon.data.datasets.samples import WITH_DEPTH
 from hoirecon.errors import InputError
 from hoirecon.evaluation.metrics import get_metric
 from hoirecon.evaluation.published.entries import FLAGS, Published, list_published
@@ -81,6 +82,8 @@ def why_not(run: Run, boards: Mapping[tuple[str, str], Sequence[Published]]) -> 
         return "it was shown the truth"
     if about["limited"]:
         return "it is limited to the first samples"
+    if str(data.get("version", "")).endswith(WITH_DEPTH):
+        return "it was handed measured depth, theirs colour pictures alone"
     if noise := about.get("params", {}).get("noise"):
         return f"what it was handed was spoilt by noise ({noise['axis']}={noise['amount']})"
     if about["coverage"]["missing"]:

@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from hoirecon.data.datasets.behave import open_behave, read_behave_contacts
 from hoirecon.data.datasets.fixtures.behave import write_behave
 from hoirecon.data.datasets.fixtures.placed import thing
-from hoirecon.data.datasets.samples import BodyContactTruth, ReconstructionTruth, Sample
+from hoirecon.data.datasets.samples import WITH_DEPTH, BodyContactTruth, ReconstructionTruth, Sample
 from hoirecon.errors import InputError
 
 SIT = "Date03_Sub03_chairwood_sit/t0003.000"
@@ -67,12 +67,21 @@ def test_every_frame_comes_back_exactly(tree: tuple[Path, dict[str, Any]]) -> No
         assert np.flatnonzero(contact.contact).tolist() == true["contact"].tolist()
 
 
+def test_depth_is_handed_out_on_demand_alone(tree: tuple[Path, dict[str, Any]]) -> None:
+    """Protocols are of colour pictures: a method that reads depth must not stand beside their published rows."""
+    plain, deep = open_behave(tree[0], "test"), open_behave(tree[0], "test", depth=True)
+    assert not any("depth" in key for key in plain[0].question.extra)
+    assert deep[0].question.extra["depth"].name == "k1.depth.png"
+    assert deep.fingerprint != plain.fingerprint
+    assert (plain.version, deep.version) == ("sequences", f"sequences{WITH_DEPTH}")
+
+
 def test_questions_hold_files_camera_and_no_truth(tree: tuple[Path, dict[str, Any]]) -> None:
     sample = open_behave(tree[0], "test")[0]
     q = sample.question
     assert (q.id, q.label, sample.group, sample.category) == (SIT, "chairwood", SIT.split("/")[0], "chairwood")
-    assert [p is not None and p.name for p in (q.image, q.person_mask, q.object_mask, q.extra["depth"])] == [
-        "k1.color.jpg", "k1.person_mask.jpg", "k1.obj_rend_mask.jpg", "k1.depth.png"]  # fmt: skip
+    assert [p is not None and p.name for p in (q.image, q.person_mask, q.object_mask)] == [
+        "k1.color.jpg", "k1.person_mask.jpg", "k1.obj_rend_mask.jpg"]  # fmt: skip
     assert q.camera is not None
     assert q.camera.K.tolist() == [[61, 0, 32.5], [0, 60, 24.5], [0, 0, 1]]
     assert q.extra["distortion"].tolist() == [0.1, -0.2, 0.0, 0.0, 0.3]

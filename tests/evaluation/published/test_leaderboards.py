@@ -19,7 +19,7 @@ ELSEWHERE = {"unknown", "video-category-agnostic"}
 
 
 def _run(**changes: Any) -> Run:
-    data = {"name": "damon", "split": "test", "topology": "smpl", "stand_in": False, "fingerprint": "x"}
+    data = {"name": "damon", "version": "1", "split": "test", "topology": "smpl", "stand_in": False, "fingerprint": "x"}
     about = {
         "task": "damon/binary", "task_version": 1, "protocol": "deco", "protocols": ["deco", "symmetric"],
         "method": "mine", "oracle": False, "limited": False, "stand_in": False,
@@ -79,6 +79,7 @@ def test_ours_stands_only_beside_an_equal_protocol_split_and_topology() -> None:
         ({"limited": True}, "limited"),
         ({"params": {"noise": {"axis": "image", "amount": "8", "seed": 0}}}, r"spoilt by noise (image=8)"),
         ({"coverage": {"targets": 785, "missing": 3}}, "3 of its samples"),
+        ({"version": "sequences+depth"}, "handed measured depth"),
         ({"topology": "smplx"}, "labels are on 'smplx', theirs on 'smpl'"),
         ({"split": "trainval"}, "split is 'trainval'"),
         ({"protocols": ["symmetric"]}, "nothing here is published"),
