@@ -67,10 +67,12 @@ class Edge:
         noise = (config.contact_sigma, dead_zone, scale / config.contact_sigma, config.contact_weight, name)
         if self.paired:
             return PairContact(*points, config.contact_sigma, 0.0, *noise[2:])  # a pair knows where it touches
+        # Weights of a thing that is touched anywhere sum to next to nothing: neither a mean nor a mass to transport.
+        even = (*points[:-1], self.obj_weight / self.obj_weight.sum())
         if config.contact == "centroid":
-            return CentroidContact(*points, *noise)
+            return CentroidContact(*even, *noise)
         if config.contact == "transport":
-            return TransportContact(*points, *noise, verts=self.verts, obj_normals=self.obj_normals)
+            return TransportContact(*even, *noise, verts=self.verts, obj_normals=self.obj_normals)
         return Contact(*points, *noise)
 
 

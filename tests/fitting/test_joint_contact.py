@@ -190,6 +190,23 @@ def test_the_form_is_a_setting(form: str, scene: JointScene, quick: JointConfig)
     assert np.linalg.norm(found.best.poses[0].t - scene.poses[0].t) < 0.05
 
 
+def test_a_thing_touched_anywhere_has_a_middle_and_mass(
+    scene: JointScene, problem: JointProblem, truth: JointState
+) -> None:
+    """Its weights sum to 1e-6; the centroid would be the mesh's origin, and transport would lose all of its mass."""
+    edge = problem.edges[0]
+    shifted = replace(edge, obj_points=edge.obj_points + 0.3, obj_weight=edge.obj_weight / edge.obj_weight.sum())
+    loose = replace(shifted, obj_weight=1e-6 * shifted.obj_weight)
+    for form in ("centroid", "transport"):
+        terms = [e.term(JointConfig(contact=form), 0.06, 0.0, "contact") for e in (shifted, loose)]
+        sure, unsure = (t.residuals(problem.view(truth)) for t in terms)
+        assert torch.allclose(sure.r, unsure.r)
+        assert torch.allclose(sure.w, unsure.w)
+    nearest = loose.term(JointConfig(), 0.06, 0.0, "contact")
+    assert isinstance(nearest, Contact)
+    assert torch.equal(nearest.obj_weight, loose.obj_weight)
+
+
 def test_given_pairs_in_a_fit_need_no_maps_and_pin_the_object(scene: JointScene, quick: JointConfig) -> None:
     verts = scene.problem().edges[0].verts.numpy()
     places = scene.poses[0].apply_inverse(scene.people[0].body.verts[verts])
