@@ -88,8 +88,8 @@ def fit(
         body: what :func:`~hoirecon.fitting.body_fit.fit_body` gives, a bare posed body (then its own pose is all that
             holds it), or a list.
         objects: meshes with their size priors.
-        contacts: per object the probabilities on (body, object), or what an estimator gave, or None; with several
-            bodies a mapping from (index of the body, index of the object) to them.
+        contacts: per object the probabilities on (body, object); None, or maps without any contact, if nothing is
+            known to touch; with several bodies a mapping from (index of the body, index of the object) to them.
         config: settings; a :class:`FitConfig` sets the first stage alone.
         correspondences: pairs of points that touch, like ``contacts`` per object or by (body, object): N vertices of
             the body and N points (N, 3) of the object. They take the place of that pair's contact, which may be None.
@@ -194,7 +194,8 @@ def prepare_joint(
     for k, obj in enumerate(objects):
         contact = _contact_with_all(people, k, pairs)
         prepared = prepare(observation, k, crowd, obj, contact, tuple(placed), config.objects, device, dtype)
-        if contact is not None and ground is not None and config.held_support > 0:
+        # Not the maps themselves: maps without any contact are given too, and say that nobody holds it.
+        if prepared.contact is not None and ground is not None and config.held_support > 0:
             prepared = replace(prepared, extra=held_above(hull_points(prepared.verts), ground, config.held_support))
         problem = replace(problem, objects=(*problem.objects, prepared))
         if starts is None:

@@ -229,6 +229,17 @@ def test_what_somebody_touches_need_not_stand_on_the_ground(scene: JointScene, q
     assert not any("ground" in t.name for t in without.terms(quick.whole))
 
 
+def test_maps_without_contact_say_of_the_ground_what_none_says(scene: JointScene, quick: JointConfig) -> None:
+    """Else what nobody touches would be told to stand perhaps on the ground, as what is held is."""
+    empty = tuple(replace(m, probability=np.zeros(len(m.probability))) for m in scene.contacts[0, 0])
+    given = ({(0, 0): (empty[0], empty[1])}, {(0, 0): (scene.contacts[0, 0][0], empty[1])}, {})
+    problems = [replace(scene, contacts=c).problem(config=replace(quick, body_first=False)) for c in given]
+    names = [[t.name for t in problem.terms(quick.whole)] for problem in problems]
+    assert problems[0].ground is not None
+    assert names[0] == names[1] == names[2]
+    assert "perhaps on ground" not in names[0]
+
+
 def test_a_stick_that_leans_away_has_a_twin_that_sinks() -> None:
     """Both ends of the stick are seen on the same pixels in both poses; the upper end is in the hand."""
     stick = torch.tensor([[0.0, -0.45, 0.0], [0.0, 0.45, 0.0]], dtype=torch.float64).repeat(4, 1)
