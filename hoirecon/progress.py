@@ -1,10 +1,22 @@
-"""A progress bar over the stages of a run, which also times them."""
+"""Progress bars: over the stages of a run, which they also time, and over long lists."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
+QUIET_S = 3.0
+"""Seconds that a list may take before :func:`shown` draws its bar."""
+
+
+def shown(items: Iterable[T], total: int, what: str, progress: bool = True) -> Iterable[T]:
+    """The same items, with a progress bar on stderr if they take more than a few seconds; without ``progress`` none."""
+    from tqdm import tqdm
+
+    return items if not progress else tqdm(items, what, total, leave=False, delay=QUIET_S)
 
 
 class StageClock:

@@ -24,6 +24,7 @@ from hoirecon.evaluation.runs.fingerprints import code_fingerprint, package_vers
 from hoirecon.evaluation.runs.foreign import take_answer
 from hoirecon.evaluation.runs.pairing import check_answer, lacks, pair_of, readable
 from hoirecon.evaluation.runs.results import SCHEMA, SCHEMA_VERSION, Run, SampleRow, Score, Status
+from hoirecon.progress import shown
 
 if TYPE_CHECKING:
     from hoirecon.data.body.model import BodyModel
@@ -61,6 +62,7 @@ def evaluate(
     method: str = "predictions",
     limit: int | None = None,
     body: BodyModel | Bodies | None = None,
+    progress: bool = True,
 ) -> tuple[Run, list[Answered]]:
     """See :meth:`hoirecon.evaluation.tasks.task.Task.evaluate`; gives the samples with their answers as well."""
     presets = task.presets(protocol)
@@ -72,7 +74,7 @@ def evaluate(
         used.update((sample.id, sample.group))
         return take_answer(given, sample, task)
 
-    answered = answer_all(task, dataset, find, limit, strict=True, body=body, leading=presets[0])
+    answered = answer_all(task, dataset, find, limit, True, body, presets[0], progress)
     strange = [name for name in given if name not in used] if limit is None else []
     if strange:
         raise InputError(
@@ -129,6 +131,7 @@ def answer_all(
     strict: bool = False,
     body: BodyModel | Bodies | None = None,
     leading: Preset | None = None,
+    progress: bool = False,
 ) -> list[Answered]:
     """Every sample with its answer, in the dataset's order.
 
@@ -140,6 +143,7 @@ def answer_all(
         strict: an answer of the wrong size or kind is an error; otherwise the sample has failed and says why.
         body: the user's body model or models, for reconstructions whose truth holds their parameters alone.
         leading: the protocol that decides whether an answer can be scored; None takes the task's first.
+        progress: show a progress bar of the samples on stderr, if they take more than a few seconds.
 
     Raises:
         InputError: no samples, an id twice, or (strict) an answer that cannot be scored; names the sample.
@@ -147,7 +151,9 @@ def answer_all(
     if limit is not None and limit < 1:
         raise InputError(f"the limit is 1 sample or more, got {limit}: leave it out for all")
     bodies, leading = Bodies.of(body), leading or task.presets()[0]
-    answered = [_answered(task, sample, find(sample), strict, bodies, leading) for sample in islice(dataset, limit)]
+    total = len(dataset) if limit is None else min(limit, len(dataset))
+    samples = shown(islice(dataset, limit), total, f"reading {dataset.name} {dataset.split}", progress)
+    answered = [_answered(task, sample, find(sample), strict, bodies, leading) for sample in samples]
     if not answered:
         raise InputError(f"{dataset.name} {dataset.split} has no samples: check the copy with `bench check-data`")
     _check_unique([a.id for a in answered], dataset)

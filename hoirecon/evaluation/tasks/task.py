@@ -120,11 +120,13 @@ class Task:
         method: str = "predictions",
         limit: int | None = None,
         body: BodyModel | Bodies | None = None,
+        progress: bool = True,
     ) -> Run:
         """Score predictions against a copy of the data.
 
         Every sample counts: one without prediction, or with one that says it failed, has the worst value of each
-        metric and is listed.
+        metric and is listed. Its truth is read all the same, as it decides what the worst is (and whether a metric is
+        defined); scenes of the closed world that were never made are made for it, which takes some seconds each once.
 
         Args:
             predictions: by id, any iterable, or a folder of prediction files.
@@ -134,13 +136,14 @@ class Task:
             method: what to call it in tables.
             limit: only the first samples; such a run is marked and stands in no leaderboard.
             body: the user's body model, or models by gender, for reconstructions whose truth holds parameters alone.
+            progress: show a progress bar on stderr where reading the samples takes more than a few seconds.
 
         Raises:
             InputError: an id that the data does not have or that comes twice, a wrong number of vertices, NaN.
         """
         from hoirecon.evaluation.runs.scoring import evaluate
 
-        return evaluate(self, predictions, data, protocol, distances, method, limit, body)[0]
+        return evaluate(self, predictions, data, protocol, distances, method, limit, body, progress)[0]
 
 
 KIND_OF = {

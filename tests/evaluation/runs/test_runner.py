@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hoirecon import progress
 from hoirecon.data.datasets.predictions import Prediction, iter_predictions, write_predictions
 from hoirecon.errors import InputError
 from hoirecon.evaluation.runs.compare import compare_runs
@@ -215,6 +216,22 @@ def test_simple_methods_answer_every_sample(method: str, damon: Path, tmp_path: 
     if method == "nothing":
         assert run.score("precision").value == pytest.approx(1)  # DECO's rule for empty predictions
         assert run.score("f1").value == pytest.approx(np.mean([row.values["recall"] != 0 for row in run.rows]))
+
+
+def test_scoring_that_takes_long_shows_how_far_it_is(
+    damon: Path, make_guess: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every sample is read, also those without prediction: 300 scenes of the closed world once took minutes, unseen."""
+    task = get_task(TASK)
+    said = [make_guess().predict(sample.question) for sample in list(task.open(damon))[:3]]
+    task.evaluate(said, damon)
+    assert "reading" not in capsys.readouterr().err  # quick enough
+    monkeypatch.setattr(progress, "QUIET_S", 0.0)
+    assert len(task.evaluate(said, damon).missing) == 9
+    assert "reading damon test" in (shown := capsys.readouterr().err)
+    assert "/12" in shown
+    task.evaluate(said, damon, progress=False)
+    assert "reading" not in capsys.readouterr().err
 
 
 def test_predictions_in_memory_score_as_those_of_a_run(damon: Path, make_guess: Any, tmp_path: Path) -> None:
