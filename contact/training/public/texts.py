@@ -221,10 +221,16 @@ def drawn_text(
     off would lose its contact token, without which nothing can be localised.
 
     Raises:
-        InputError: as those two, or the answer's contact token does not fit.
+        InputError: as those two, naming question and picture, or the answer's contact token does not fit.
     """
     for named in (parts, None):
-        ids, labels = ids_and_labels(tokenizer, turns_of(lesson, tokens, named, config, rng), config.max_ids)
+        turns = turns_of(lesson, tokens, named, config, rng)
+        try:
+            ids, labels = ids_and_labels(tokenizer, turns, config.max_ids)
+        except InputError as err:
+            raise InputError(
+                f'{err}: "{turns[0][0][:60]}" on {lesson.image}; shorten it, leave it out, or give a larger max_ids'
+            ) from err
         if lesson.task == "words" or set(tokens.ids) & set(ids.tolist()):
             return ids, labels
     raise InputError(

@@ -136,6 +136,15 @@ def test_hostile_shapes_and_masks(tmp_path: Path) -> None:
     assert len(open_reasoning(tmp_path).entries) == 1  # a prompt holds no such text
 
 
+def test_a_conversation_whose_question_is_too_long_names_its_file(tmp_path: Path) -> None:
+    """A training of days stops there: it must say which of a million rows."""
+    lesson = Lesson("words", tmp_path / "cup.jpg", turns=(("What is " + "very " * 400 + "old?", "A cup."),))
+    with pytest.raises(InputError, match=r'too long: "What is very.*cup\.jpg; shorten it'):
+        drawn_text(
+            model().tokenizer, lesson, model().network.config.tokens, None, TextConfig(), np.random.default_rng(0)
+        )
+
+
 def test_an_answer_that_names_too_many_parts_keeps_its_contact_token() -> None:
     """Somebody who lies under a blanket touches it with every part: cut off, the answer would stop the training."""
     parts = PartWords.of(load_body().parts)
