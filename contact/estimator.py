@@ -428,8 +428,10 @@ class InteractVLM:
         """
         from hoirecon.contact.checkpoints.native import save_network
 
-        views = {self._body.key: self.gallery.features(self._body)} if self.network.config.num_views > 1 else {}
-        extras = {VIEWS_PREFIX + key: features.cpu() for key, features in views.items()}
+        extras = {}
+        if self.network.config.num_views > 1:
+            name = VIEWS_PREFIX + self.gallery.named(self._body.key)
+            extras[name] = self.gallery.features(self._body).cpu()
         with tempfile.TemporaryDirectory(prefix="hoirecon-tokenizer-") as words:
             self.tokenizer.save(words)
             save_network(

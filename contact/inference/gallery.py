@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -39,6 +39,8 @@ THINGS_KEPT = 8
 """Bodies and objects kept in memory; a full-size one takes 150 MB with its maps."""
 
 T = TypeVar("T")
+Stamp = tuple[tuple[int, int, torch.dtype, int], ...]
+"""Of each tensor of an encoder: which it is, where it lies, its type, and how often it was written to."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +99,8 @@ class Gallery:
         renderer: draws the views.
         cache: keeps pictures and embeddings between runs; None keeps them in memory only.
         batch: views encoded at the same time; more is faster on a GPU and takes more memory.
-        encoded: embeddings that came with the weights, by the key of their pictures.
+        encoded: embeddings that came with the weights, by ``<key of their pictures>.<hash of the encoder>`` as
+            :meth:`named` gives it; those without a hash (older folders) are taken to be of the weights as they now are.
         body_views: folder of body pictures and maps in the released layout, to take instead of rendering.
     """
 
@@ -114,10 +117,12 @@ class Gallery:
         self.renderer = renderer
         self.cache = cache
         self.batch = batch
-        self.encoded = dict(encoded or {})
+        self._hashed: tuple[Stamp, str] | None = None
+        self.encoded = {key if "." in key else self.named(key): views for key, views in (encoded or {}).items()}
         self.body_views = None if body_views is None else Path(body_views)
         self._rendered = _Kept[RenderedViews]()
         self._features = _Kept[Tensor]()
+        self._features_of = self._stamp()
 
     def body(self, model: BodyModel) -> Subject:
         """The canonical views of a body: its mean shape in the Vitruvian pose."""
@@ -160,7 +165,10 @@ class Gallery:
         return functional.interpolate(drawn.float(), (side, side), mode="bilinear", antialias=True)
 
     def features(self, subject: Subject) -> Tensor:
-        """(V, C, e, e) MV-Loc's embeddings of its pictures, on the network's device."""
+        """(V, C, e, e) MV-Loc's embeddings of its pictures, on the network's device; anew if its weights changed."""
+        if self._features_of != (now := self._stamp()):
+            self._features.clear()
+            self._features_of = now
         return self._features.get(subject.key, lambda: self._embed(subject))
 
     def cameras(self, subject: Subject) -> Tensor | None:
@@ -179,9 +187,23 @@ class Gallery:
     def _device(self) -> torch.device:
         return next(self.network.mv_loc.parameters()).device
 
-    @cached_property
+    def named(self, key: str) -> str:
+        """Name of the embeddings of pictures (their key) by the encoder as its weights now are."""
+        return f"{key}.{self._encoder}"
+
+    @property
     def _encoder(self) -> str:
-        return weights_hash(self.network.mv_loc.image_encoder)
+        """Hash of the encoder's weights; made again only where they were written to, as it takes seconds."""
+        now, known = self._stamp(), self._hashed
+        if known is None or known[0] != now:
+            known = self._hashed = (now, weights_hash(self.network.mv_loc.image_encoder))
+        return known[1]
+
+    def _stamp(self) -> Stamp:
+        """Changes whenever torch writes to the encoder's weights or puts others in their place."""
+        encoder = self.network.mv_loc.image_encoder
+        held = chain(encoder.parameters(), encoder.buffers())
+        return tuple((id(t), t.data_ptr(), t.dtype, 0 if t.is_inference() else t._version) for t in held)
 
     def _sized(self, table: ViewTable) -> ViewTable:
         """Views as large as the network is to see them (1024 pixels in the released models), as many as it knows."""
@@ -196,8 +218,8 @@ class Gallery:
         return render_once(subject.surface, subject.table, subject.lights, self.renderer, self.cache)
 
     def _embed(self, subject: Subject) -> Tensor:
-        if subject.key in self.encoded:
-            return self.encoded[subject.key].to(self._device)
+        if self.encoded and (name := self.named(subject.key)) in self.encoded:
+            return self.encoded[name].to(self._device)
 
         def encode() -> Tensor:
             # A training's autocast does not reach in here: what is kept must be the same whoever asks for it first.
@@ -207,7 +229,10 @@ class Gallery:
         if self.cache is None:
             return encode()
         dtype = next(self.network.mv_loc.parameters()).dtype
-        return encode_once(f"{subject.key}-{dtype}", self._encoder, encode, self.cache).to(self._device)
+        # kinds of devices round differently: what one made is not the other's
+        return encode_once(f"{subject.key}-{dtype}-{self._device.type}", self._encoder, encode, self.cache).to(
+            self._device
+        )
 
 
 def _released_views(folder: Path, table: ViewTable, num_verts: int) -> RenderedViews:

@@ -6,6 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from hoirecon.contact.inference import gallery as module
 from hoirecon.contact.inference.gallery import Gallery, Subject
 from hoirecon.contact.modeling.feat_lift import normalize_cameras
 from hoirecon.contact.rendering.types import PixelMaps, PointMaps, RenderedViews
+from hoirecon.contact.rendering.view_cache import ViewCache
 from hoirecon.contact.rendering.zbuffer import ZBufferRenderer
 from hoirecon.contact.toy import toy_config, toy_model, toy_network
 from hoirecon.errors import InputError
@@ -108,6 +110,33 @@ def test_features_that_came_with_the_weights_are_taken(model: InteractVLM, monke
     monkeypatch.setattr(model.network.mv_loc, "encode", lambda *_: pytest.fail("encoded"))
     second = Gallery(model.network, ZBufferRenderer(), encoded={subject.key: features + 1})
     assert torch.equal(second.features(second.body(model.body_model)), features + 1)
+
+
+def test_features_follow_the_encoders_weights() -> None:
+    """A fine-tuned encoder in memory must not be asked, nor saved, with what it saw before."""
+    model = toy_model()
+    first = _gallery(model)
+    subject = first.body(model.body_model)
+    old = first.features(subject)
+    beside = Gallery(model.network, ZBufferRenderer(), encoded={subject.key: old})
+    hashed = Gallery(model.network, ZBufferRenderer(), encoded={first.named(subject.key): old})
+    assert all(torch.equal(g.features(subject), old) for g in (beside, hashed))
+    with torch.no_grad():
+        next(model.network.mv_loc.image_encoder.parameters()).mul_(1.5)
+    new = _gallery(model).features(subject)
+    assert not torch.allclose(new, old)
+    assert all(torch.equal(g.features(subject), new) for g in (first, beside, hashed))
+    assert torch.equal(
+        Gallery(model.network, ZBufferRenderer(), encoded={hashed.named(subject.key): old}).features(subject), old
+    )
+
+
+def test_kept_features_are_of_one_kind_of_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys: list[str] = []
+    monkeypatch.setattr(module, "encode_once", lambda views, encoder, encode, cache: keys.append(views) or encode())
+    gallery = Gallery(toy_network(toy_config()), ZBufferRenderer(), ViewCache(tmp_path))
+    gallery.features(gallery.object(ball()))
+    assert keys[0].endswith("-torch.float32-cpu")
 
 
 def test_batches_of_views_give_the_same(model: InteractVLM) -> None:
