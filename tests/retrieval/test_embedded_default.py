@@ -148,11 +148,15 @@ def test_the_loss_wants_the_own_view_and_forgives_siblings() -> None:
     """Four shapes of two categories, two views each: worked out by hand for orthogonal embeddings."""
     config = replace(TrainConfig(), siblings=2, views=2, temperature=1.0, sibling_share=0.2)
     gallery = torch.eye(8)
-    loss, right = contrastive_loss(gallery.clone(), gallery, config)
+    loss, right = contrastive_loss(gallery.clone(), gallery, np.array([5, 5, 3, 3]), config)
     # Of eight views one is the own shape's other: the softmax is over e and six ones; 0.2 goes to one sibling's view.
     log_total = np.log(np.e + 6)
-    assert float(loss) == pytest.approx(-(0.8 * (1 - log_total) + 0.2 * (0 - log_total)), rel=1e-6)
+    forgiven = -(0.8 * (1 - log_total) + 0.2 * (0 - log_total))
+    assert float(loss) == pytest.approx(forgiven, rel=1e-6)
     assert right == 1.0
+    # A category of one shape before one of three: who is whose sibling does not hang on the place in the batch.
+    uneven, _ = contrastive_loss(gallery.clone(), gallery, np.array([1, 2, 2, 2]), config)
+    assert float(uneven) == pytest.approx((-(1 - log_total) + 3 * forgiven) / 4, rel=1e-6)
 
 
 def test_augmented_pictures_are_repeatable_and_never_empty() -> None:

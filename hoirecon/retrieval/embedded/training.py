@@ -108,7 +108,7 @@ def train_views(data: TrainingSet, config: TrainConfig, log: Log, checkpoint: Pa
         with torch.autocast("cpu", torch.bfloat16):
             embedded = net(torch.from_numpy(np.concatenate([queries, gallery])))
         queried, kept = embedded.float().chunk(2)
-        loss, right = contrastive_loss(queried, kept, config)
+        loss, right = contrastive_loss(queried, kept, data.categories[batch.shapes], config)
         _descend(optimiser, loss)
         average.update_parameters(net)
         log.step("views", step, loss, right)
@@ -148,16 +148,22 @@ def as_floats(pictures: Int8Array) -> npt.NDArray[np.float32]:
     return pictures.astype(np.float32) / np.float32(127)
 
 
-def contrastive_loss(queries: Tensor, gallery: Tensor, config: TrainConfig) -> tuple[Tensor, float]:
+def contrastive_loss(queries: Tensor, gallery: Tensor, groups: IntArray, config: TrainConfig) -> tuple[Tensor, float]:
     """Cross entropy of each query over the batch's gallery, and how often the right shape comes first.
 
-    Rows are shape by shape, a shape's views beside each other, ``siblings`` shapes to a category. Other views of the
-    query's own shape do not count. The target is the query's own view, with a small share for siblings' same view.
+    Rows are shape by shape, a shape's views beside each other. Other views of the query's own shape do not count. The
+    target is the query's own view, with a small share for siblings' same view, where the shape has siblings.
+
+    Args:
+        queries: (B * V, D) unit vectors.
+        gallery: (B * V, D) of the views that they should find.
+        groups: (B,) category of each shape; those of one are siblings, however many there are.
+        config: views of a shape, temperature, share of the siblings.
     """
     count, views = len(queries), config.views
     shape = torch.arange(count) // views
     slot = torch.arange(count) % views
-    group = shape // config.siblings
+    group = torch.from_numpy(np.asarray(groups, dtype=np.int64))[shape]
     own = torch.eye(count, dtype=torch.bool)
     same_shape = shape[:, None] == shape
     sibling = (group[:, None] == group) & ~same_shape & (slot[:, None] == slot)
