@@ -24,7 +24,7 @@ from torch import Tensor
 from hoirecon.arrays import FloatArray, IntArray
 from hoirecon.contact_map import ContactMap
 from hoirecon.data.body import BodyModel
-from hoirecon.data.datasets.topologies import SAME_ORDER as SAME_ORDER
+from hoirecon.data.datasets.topologies import SAME_ORDER
 from hoirecon.errors import InputError, TopologyError
 from hoirecon.restricted_pickle import read_pickle
 from hoirecon.safe_io import read_arrays

@@ -57,10 +57,6 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     },
 }
 """What the small model's answers name, and the body's parts in each."""
-SIDES_SWAPPED = tuple(
-    list(GROUPS).index(name.replace("left_", "*").replace("right_", "left_").replace("*", "right_")) for name in GROUPS
-)
-"""Index of each group on the other side."""
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from hoirecon.contact.rendering.pytorch3d_renderer import PyTorch3DRenderer
-from hoirecon.contact.rendering.shading import contact_masks
 from hoirecon.contact.rendering.types import PixelMaps, Renderer, Surface, View, ViewTable
 from hoirecon.contact.rendering.views import HUMAN_VIEWS, OBJECT_VIEWS, camera_numbers, human_views, object_views
 from hoirecon.contact.rendering.views import view_lights as lights_of
 from hoirecon.contact.rendering.zbuffer import ZBufferRenderer
+from hoirecon.contact.training.public.targets import view_masks
 from tests.contact.parity_data import arrays, tensors, values
 
 FILES = ("human_views", "object_views")
@@ -66,7 +66,8 @@ def test_every_pixel_shows_the_reference_s_triangle_but_on_edges(name: str, rend
                          ids=["stored maps", "own maps"])  # fmt: skip
 def test_contact_masks(name: str, min_verts: int, maps_of: Callable[[str], PixelMaps]) -> None:
     read, maps = arrays(f"maps/{name}"), maps_of(name)
-    drawn = contact_masks(maps, read["contact_vertices"], min_verts)
+    touched = np.isin(np.arange(maps.num_verts), read["contact_vertices"]).astype(np.float64)
+    drawn = np.where(view_masks(touched, maps, min_verts).numpy() == 1, 255, 0)
     expected = np.stack([read[f"mask_min{min_verts}__{view}"] for view in maps.names])
     sure = ~on_edge(maps)
     assert (expected == 255).any()

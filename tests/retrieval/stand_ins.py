@@ -13,6 +13,7 @@ import torch
 
 from hoirecon.arrays import ByteArray
 from hoirecon.mesh import Mesh
+from hoirecon.retrieval.modeling.point_bert import PointBert, PointPatchTransformer
 from hoirecon.retrieval.protocols import EncoderId, Float32Array, unit_rows
 
 
@@ -34,6 +35,11 @@ class MeanColorAndWords(MeanColor):
     def embed_texts(self, texts: Sequence[str]) -> Float32Array:
         colors = ("red", "green", "blue")
         return unit_rows([[*(float(c in text) for c in colors), 0.1] for text in texts], "words")
+
+
+def transformer_of(encoder: PointBert | PointPatchTransformer) -> PointPatchTransformer:
+    """The part of an encoder of points that comes before the projection."""
+    return encoder.ppat if isinstance(encoder, PointBert) else encoder
 
 
 def colored_box(color: tuple[int, int, int], extents: tuple[float, float, float] = (1, 1, 1)) -> Mesh:

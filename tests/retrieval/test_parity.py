@@ -18,10 +18,11 @@ from torch import Tensor
 from hoirecon.retrieval.clouds import PointCloud, prepare_clouds
 from hoirecon.retrieval.index import ObjectIndex, ObjectRecord, RecordFilter
 from hoirecon.retrieval.label_matching import match_labels, word_vectors
-from hoirecon.retrieval.modeling.point_bert import PatchGroups, build_point_encoder, transformer_of
+from hoirecon.retrieval.modeling.point_bert import PatchGroups, build_point_encoder
 from hoirecon.retrieval.modeling.transformer import pairwise_offsets
 from hoirecon.retrieval.protocols import EncoderId
 from tests.retrieval.parity_data import arrays, cases, config_of, manifest, network, parity_root, tensor
+from tests.retrieval.stand_ins import transformer_of
 
 TOLERANCE = 1e-4
 

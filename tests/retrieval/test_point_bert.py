@@ -17,9 +17,10 @@ from hoirecon.errors import InputError
 from hoirecon.retrieval.modeling import point_groups
 from hoirecon.retrieval.modeling.config import PointBertConfig
 from hoirecon.retrieval.modeling.packed_linear import can_pack
-from hoirecon.retrieval.modeling.point_bert import PointBert, build_point_encoder, transformer_of
+from hoirecon.retrieval.modeling.point_bert import PointBert, build_point_encoder
 from hoirecon.retrieval.modeling.point_groups import farthest_points, gather_points, points_in_balls
 from tests.retrieval.plain_point_bert import plain_balls, plain_encode, plain_farthest_points
+from tests.retrieval.stand_ins import transformer_of
 
 SMALL = PointBertConfig(
     dim=32, depth=2, heads=4, head_dim=8, mlp_dim=48, patch_dim=24, num_patches=12, patch_points=8, radius=0.4,

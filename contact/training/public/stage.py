@@ -24,11 +24,10 @@ from hoirecon.contact.training.losses import Target
 from hoirecon.contact.training.public.lessons import Lesson
 from hoirecon.contact.training.public.targets import min_vertices, view_masks
 from hoirecon.data.body import BodyModel
+from hoirecon.data.datasets.topologies import SAME_ORDER
 from hoirecon.errors import InputError
 from hoirecon.mesh import Mesh
 
-SAME_ORDER = {"smpl": "smplh"}
-"""Topologies of labels whose vertices are those of another body, in its order."""
 LEMON = "lemon"
 """Dataset whose clouds were drawn nearer and with smaller points than PIAD's for the released models."""
 

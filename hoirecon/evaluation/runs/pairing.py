@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hoirecon.arrays import FloatArray
-from hoirecon.contact.transfer import SAME_ORDER
 from hoirecon.data.datasets.predictions import Prediction
 from hoirecon.data.datasets.samples import (
     AffordanceTruth,
@@ -17,7 +16,7 @@ from hoirecon.data.datasets.samples import (
     Sample,
     Truth,
 )
-from hoirecon.data.datasets.topologies import is_stand_in
+from hoirecon.data.datasets.topologies import SAME_ORDER, is_stand_in
 from hoirecon.errors import InputError, TopologyError
 
 if TYPE_CHECKING:

@@ -153,7 +153,7 @@ def check_body(shape: Shape, model: BodyModel, method: str) -> None:
     Raises:
         InputError: it names the option.
     """
-    from hoirecon.contact.transfer import SAME_ORDER
+    from hoirecon.data.datasets.topologies import SAME_ORDER
 
     ours, theirs = (SAME_ORDER.get(name, name) for name in (model.topology, shape.topology))
     if shape.asks == "body_contact" and ours != theirs:

@@ -132,8 +132,3 @@ def build_point_encoder(config: PointBertConfig) -> PointBert | PointPatchTransf
         32326080
     """
     return PointPatchTransformer(config) if config.embed_dim is None else PointBert(config)
-
-
-def transformer_of(encoder: PointBert | PointPatchTransformer) -> PointPatchTransformer:
-    """The part of an encoder that comes before the projection."""
-    return encoder.ppat if isinstance(encoder, PointBert) else encoder

@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hoirecon.contact.rendering.shading import contact_masks, phong, to_bytes
-from hoirecon.contact.rendering.types import PixelMaps
-from hoirecon.errors import InputError
+from hoirecon.contact.rendering.shading import phong, to_bytes
 
 UP = torch.tensor([[0.0, 0.0, 1.0]])
 ORIGIN = torch.zeros(1, 3)
@@ -51,29 +49,3 @@ def test_the_same_as_pytorch3d_s_lighting() -> None:
 
 def test_bytes_are_truncated() -> None:
     assert to_bytes(torch.tensor([0.0, 0.999, 1.0, 1.00001, 127.9 / 255])).tolist() == [0, 254, 255, 255, 127]
-
-
-MAPS = PixelMaps(
-    np.array([[[[0, 1, 2], [-1, -1, -1]], [[2, 3, 4], [3, 4, 5]]]], np.int32),
-    np.full((1, 2, 2, 3), 1 / 3, np.float32), 6, ("view",),
-)  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("min_verts", "expected"), [(1, [[255, 0], [255, 0]]), (2, [[255, 0], [0, 0]]), (3, [[255, 0], [0, 0]])]
-)
-def test_masks_count_corners_in_contact(min_verts: int, expected: list[list[int]]) -> None:
-    masks = contact_masks(MAPS, np.array([0, 1, 2]), min_verts)
-    assert masks.tolist() == [expected]
-    assert masks.dtype == np.uint8
-
-
-def test_nothing_in_contact_is_black_and_everything_is_the_foreground() -> None:
-    assert not contact_masks(MAPS, np.zeros(0, int)).any()
-    assert contact_masks(MAPS, np.arange(6)).tolist() == [[[255, 0], [255, 255]]]
-
-
-@pytest.mark.parametrize(("ids", "min_verts"), [([6], 3), ([-1], 3), ([0], 0), ([0], 4), ([0.5], 3)])
-def test_bad_contact_is_refused(ids: list[float], min_verts: int) -> None:
-    with pytest.raises(InputError):
-        contact_masks(MAPS, np.array(ids), min_verts)
