@@ -293,7 +293,7 @@ def read_rhobin_results(path: str | Path, ids: Container[str] = ()) -> dict[str,
     return found
 
 
-def _results(id: str, row: Any, name: str, known: bool) -> Iterable[tuple[str, Prediction]]:
+def _results(id: str, row: Any, name: str, asked: bool) -> Iterable[tuple[str, Prediction]]:
     row = {k: np.asarray(v) for k, v in need(row, (), f"{name}, '{id}'").items() if v is not None}
     strange = [str(key) for key in row if key not in _SHAPES]
     if strange or not row:
@@ -305,7 +305,7 @@ def _results(id: str, row: Any, name: str, known: bool) -> Iterable[tuple[str, P
         counts = {key: len(value) for key, value in row.items()}
         if len(set(counts.values())) > 1:
             raise InputError(f"{name}, '{id}': arrays of different numbers of frames, {counts}")
-        if known and set(counts.values()) == {1}:  # networks leave the axis of their batch
+        if asked and set(counts.values()) == {1}:  # networks leave the axis of their batch
             yield id, _prediction(id, row, name)
             return
         for frame in range(next(iter(counts.values()))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -232,7 +233,11 @@ def test_what_somebody_touches_need_not_stand_on_the_ground(scene: JointScene, q
 def test_maps_without_contact_say_of_the_ground_what_none_says(scene: JointScene, quick: JointConfig) -> None:
     """Else what nobody touches would be told to stand perhaps on the ground, as what is held is."""
     empty = tuple(replace(m, probability=np.zeros(len(m.probability))) for m in scene.contacts[0, 0])
-    given = ({(0, 0): (empty[0], empty[1])}, {(0, 0): (scene.contacts[0, 0][0], empty[1])}, {})
+    given: tuple[dict[Any, Any], ...] = (
+        {(0, 0): (empty[0], empty[1])},
+        {(0, 0): (scene.contacts[0, 0][0], empty[1])},
+        {},
+    )
     problems = [replace(scene, contacts=c).problem(config=replace(quick, body_first=False)) for c in given]
     names = [[t.name for t in problem.terms(quick.whole)] for problem in problems]
     assert problems[0].ground is not None

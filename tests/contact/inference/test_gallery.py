@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -133,7 +134,12 @@ def test_features_follow_the_encoders_weights() -> None:
 
 def test_kept_features_are_of_one_kind_of_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keys: list[str] = []
-    monkeypatch.setattr(module, "encode_once", lambda views, encoder, encode, cache: keys.append(views) or encode())
+
+    def kept(views: str, encoder: str, encode: Callable[[], torch.Tensor], cache: ViewCache) -> torch.Tensor:
+        keys.append(views)
+        return encode()
+
+    monkeypatch.setattr(module, "encode_once", kept)
     gallery = Gallery(toy_network(toy_config()), ZBufferRenderer(), ViewCache(tmp_path))
     gallery.features(gallery.object(ball()))
     assert keys[0].endswith("-torch.float32-cpu")
