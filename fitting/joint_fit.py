@@ -88,8 +88,9 @@ def fit(
         body: what :func:`~hoirecon.fitting.body_fit.fit_body` gives, a bare posed body (then its own pose is all that
             holds it), or a list.
         objects: meshes with their size priors.
-        contacts: per object the probabilities on (body, object); None, or maps without any contact, if nothing is
-            known to touch; with several bodies a mapping from (index of the body, index of the object) to them.
+        contacts: per object the probabilities on (body, object), or what an estimator gave; None, or maps without any
+            contact, if nothing is known to touch; with several bodies a mapping from (index of the body, index of the
+            object) to them.
         config: settings; a :class:`FitConfig` sets the first stage alone.
         correspondences: pairs of points that touch, like ``contacts`` per object or by (body, object): N vertices of
             the body and N points (N, 3) of the object. They take the place of that pair's contact, which may be None.

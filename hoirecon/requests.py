@@ -166,18 +166,13 @@ def prepare_things(requests: Sequence[ObjectRequest]) -> list[Thing]:
 
 
 def told_apart(things: Sequence[Thing]) -> list[Thing]:
-    """The same things; those of equal names get numbers, others than names that are there."""
-    taken = {thing.name for thing in things}
-    seen: set[str] = set()
-    told = []
+    """The same things; those of equal names get numbers."""
+    asked, told = {thing.name for thing in things}, list[str]()
     for thing in things:
-        name = thing.name
-        if name in seen:
-            name = next(n for k in count(2) if (n := f"{thing.name} {k}") not in taken)
-        seen.add(name)
-        taken.add(name)
-        told.append(thing if name == thing.name else replace(thing, name=name))
-    return told
+        numbered = (f"{thing.name} {n}" for n in count(2))
+        free = (name for name in numbered if name not in asked and name not in told)
+        told.append(next(free) if thing.name in told else thing.name)
+    return [t if t.name == name else replace(t, name=name) for t, name in zip(things, told, strict=True)]
 
 
 def prepare_thing(request: ObjectRequest) -> Thing:

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
 
-from hoirecon.arrays import BoolArray, ByteArray, FloatArray, IntArray, as_floats, as_ints, as_mask
+from hoirecon.arrays import BoolArray, FloatArray, IntArray, as_floats, as_ints, as_mask
 from hoirecon.camera import Camera
 from hoirecon.errors import InputError
 from hoirecon.images import read_image, read_opacity
@@ -88,7 +87,7 @@ def _check_faces(faces: npt.NDArray[Any], path: str | Path) -> IntArray:
 
 
 def read_mask(path: str | Path, size: tuple[int, int] | None = None, key: str | None = None) -> BoolArray:
-    """Read a mask from a picture (png, ...; of a cut-out what is opaque) or an npy/npz file.
+    """Read a mask from a picture (png, ...) or an npy/npz file.
 
     Of a picture the pixels brighter than half; where some of it is transparent (a cut-out), what is opaque instead.
 
@@ -107,7 +106,8 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None, key: str | 
         raw = _one_array(read_arrays(path), path, key)
         raw = raw[0] if raw.ndim == 3 and raw.shape[0] == 1 else raw
     else:
-        raw = _with_alpha(path, read_image(path).rgb)
+        opacity = read_opacity(path)
+        raw = read_image(path).rgb if opacity is None or opacity.min() == 255 else opacity
     mask = as_mask(raw, ("H", "W"), f"the mask {path}")
     if size is not None and mask.shape != tuple(size):
         raise InputError(
@@ -115,15 +115,6 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None, key: str | 
             f"give a mask of the photograph's size"
         )
     return mask
-
-
-def _with_alpha(path: Path, rgb: ByteArray) -> ByteArray:
-    """The picture (H, W, 4) with its alpha channel if it has one, which a photograph's reader lays over white."""
-    with Image.open(path) as picture:
-        if not picture.has_transparency_data:
-            return rgb
-        alpha = np.asarray(ImageOps.exif_transpose(picture).convert("RGBA").getchannel("A"))
-    return np.dstack([rgb, alpha])
 
 
 def read_arrays(path: str | Path) -> dict[str, npt.NDArray[Any]]:

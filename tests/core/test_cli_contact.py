@@ -255,4 +255,4 @@ def test_the_persons_mask_is_read_as_every_mask_is(kind: str, tmp_path: Path) ->
     picture = mask if kind == "labels" else np.dstack([mask * 40, mask * 40, mask * 40, mask * 255])
     Image.fromarray(picture).save(tmp_path / "mask.png")
     asked = Contact(tmp_path / "a.jpg", tmp_path, ("cup",), person_mask=tmp_path / "mask.png")
-    assert np.array_equal(asked._person(), mask > 0)
+    assert np.array_equal(asked._person(mask.shape), mask > 0)

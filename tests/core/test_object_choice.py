@@ -141,6 +141,14 @@ def test_rotations_of_a_source_are_starts_of_the_fit() -> None:
     np.testing.assert_allclose(rotations, QUARTER[None])
 
 
+def test_every_thing_has_a_name_of_its_own() -> None:
+    """Measures of a scene are kept by the names of its objects."""
+    cup = prepare_thing(ObjectRequest("cup"))
+    things = [replace(cup, name=name) for name in ("cup", "cup", "cup 2", "cup")]
+    assert [thing.name for thing in told_apart(things)] == ["cup", "cup 3", "cup 2", "cup 4"]
+    assert [thing.name for thing in told_apart([cup, cup, cup])] == ["cup", "cup 2", "cup 3"]
+
+
 def test_a_trimesh_is_a_mesh_with_the_same_vertices() -> None:
     box = trimesh.creation.box((0.3, 0.2, 0.1))
     mesh = prepare_thing(ObjectRequest("parcel", BOX, mesh=box)).contact.mesh

@@ -56,8 +56,9 @@ def _true_height(person: Person) -> float:
 
 def _landmarks_of(person: Person, landmarks: BodyPoints) -> Floats:
     """(33, 3) landmarks of a person about the middle of their hips, metres, camera axes."""
-    at: Floats = points_at(landmarks, FitState.from_params(person.model, person.params).body)[0].numpy()
-    return at - at[[23, 24]].mean(0)
+    at = points_at(landmarks, FitState.from_params(person.model, person.params).body)[0].numpy()
+    centred: Floats = at - at[[23, 24]].mean(0)
+    return centred
 
 
 # --------------------------------------------------------------------------------------------------- known truth

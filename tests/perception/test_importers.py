@@ -40,10 +40,22 @@ def test_masks_from_pictures(tmp_path: Path, mode: str) -> None:
     assert np.array_equal(read_mask(tmp_path / "a.png"), MASK)
 
 
-def test_of_a_cut_out_picture_the_opaque_is_the_mask(tmp_path: Path) -> None:
-    """A photograph's reader lays what is transparent over white, which made the surroundings the mask."""
-    colours = np.full((*MASK.shape, 3), 60, np.uint8)
-    Image.fromarray(np.dstack([colours, MASK.astype(np.uint8) * 255])).save(tmp_path / "a.png")
+@pytest.mark.parametrize("drawn", [255, 40, 0])
+def test_a_cut_outs_opaque_pixels_are_the_mask(tmp_path: Path, drawn: int) -> None:
+    """What is transparent is not laid over white, which would make a mask of the whole picture."""
+    opaque = MASK.astype(np.uint8) * 255
+    picture = np.dstack([np.where(MASK, drawn, 0).astype(np.uint8)] * 3 + [opaque])
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    assert np.array_equal(read_mask(tmp_path / "a.png"), MASK)
+    labels = Image.fromarray(MASK.astype(np.uint8)).convert("P")
+    labels.putpalette([0, 0, 0, drawn, 0, 0])
+    labels.save(tmp_path / "b.png", transparency=0)
+    assert np.array_equal(read_mask(tmp_path / "b.png"), MASK)
+
+
+def test_a_picture_that_is_opaque_everywhere_counts_by_brightness(tmp_path: Path) -> None:
+    picture = np.dstack([MASK.astype(np.uint8) * 255] * 3 + [np.full(MASK.shape, 255, np.uint8)])
+    Image.fromarray(picture).save(tmp_path / "a.png")
     assert np.array_equal(read_mask(tmp_path / "a.png"), MASK)
 
 
