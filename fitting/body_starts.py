@@ -28,7 +28,7 @@ UPRIGHT = np.diag([1.0, -1.0, -1.0])
 """Root rotation of a person who stands upright and faces the camera (the body's y is up, the camera's y down)."""
 PLAUSIBLE = 1.5
 """Factor by which two closed forms of a start's depth may differ. On tuning photographs' true landmarks the one by
-spread is within .84 and 1.45 of the truth; the one by least squares is off by up to ten times."""
+spread is within .84 and 1.45 of the truth; the one by least squares is off by up to ten times (scripts not kept)."""
 NEAREST_M, FARTHEST_M = 0.3, 100.0
 """Depths of starts, metres."""
 
