@@ -107,6 +107,7 @@ def fit_body(
     points = points_of_landmarks(model, body_landmarks(model, keypoints.layout))
     betas, stature = _first_betas(model, config)
     starts, names = make_starts(evidence, points, camera, prior, hands, config.yaw_starts, betas)
+    # The first follows the detector's 3D guess, if there is one; the others guess the pose too.
     likeliest = starts.body.transl[:1, 2] if evidence.xyz is not None else starts.body.transl[:, 2]
     height_px = camera.focal[1] * stature / float(likeliest.median())
     problem = BodyProblem(evidence, points, prior, _terms(evidence, camera, model, prior, config, height_px))

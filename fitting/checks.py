@@ -37,11 +37,11 @@ POSITIVE = ("_sigma", "_sigma_px", "_scale", "_softness", "_points", "_cells", "
 # ------------------------------------------------------------------------------------------------- kinds and counts
 def check_object_fit(
     observation: Any, body: Any, objects: Any, contacts: Any, config: Any, device: Any
-) -> tuple[Mesh, FitConfig]:
+) -> tuple[Mesh, list[Pair | None], FitConfig]:
     """What :func:`~hoirecon.fitting.object_fit.fit_objects` is given.
 
     Returns:
-        The body as a mesh, and the settings.
+        The body as a mesh, the contact of each object, and the settings.
 
     Raises:
         InputError: see :func:`check_evidence`; also lists of different lengths and wrong kinds of things.
@@ -65,7 +65,7 @@ def check_object_fit(
     found = {(0, k): pair for k, pair in enumerate(pairs) if pair is not None}
     _check_topology([(body.topology, len(mesh.verts))], things, found)
     check_evidence(observation, [mesh], things, found)
-    return mesh, config
+    return mesh, pairs, config
 
 
 def check_fit(

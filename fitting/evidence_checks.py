@@ -14,6 +14,7 @@ import torch
 from hoirecon.arrays import BoolArray, FloatArray
 from hoirecon.camera import Camera
 from hoirecon.contact_map import ContactMap
+from hoirecon.data.objects.repair import volume_of
 from hoirecon.errors import InputError
 from hoirecon.fitting.contact_pairs import TOUCHED_WHOLE_M, anywhere
 from hoirecon.fitting.contour import MIN_PIXELS
@@ -83,8 +84,7 @@ def mesh_flags(mesh: Mesh) -> tuple[str, ...]:
     """What to know of a mesh that was fitted."""
     if not mesh.is_watertight:
         return (OPEN_MESH,)
-    a, b, c = (mesh.verts[mesh.faces[:, k]] for k in range(3))
-    return (INSIDE_OUT,) if float((np.cross(a, b) * c).sum()) < 0 else ()  # six times the volume
+    return (INSIDE_OUT,) if volume_of(mesh) < 0 else ()
 
 
 def check_finite(name: str, *values: Any) -> None:

@@ -27,10 +27,6 @@ from hoirecon.fitting.visible import visible_ious
 from hoirecon.mesh import Mesh
 from hoirecon.scene import SceneBody
 
-FLAGS = (AMBIGUOUS, "no contact", "scale set by prior", "covers the mask poorly", "penetrates the body",
-         "starts dropped", OPEN_MESH, INSIDE_OUT)  # fmt: skip
-"""All that is said of objects."""
-
 
 def make_result(
     problem: JointProblem,
@@ -72,7 +68,7 @@ def make_result(
         for k, name in enumerate(state.layout.objects)
     }
     errors = _errors(problem, solutions, covariance, fits)
-    flags = _flags(problem, solutions[0], covariance, errors, overlaps, dropped)
+    found = _findings(problem, solutions[0], covariance, errors, overlaps, dropped)
     exact = exact_ious(problem.observation.object_masks, problem.observation.camera, bodies, objects)
     seconds["report"] = time.process_time() - clock
     return JointFit(
@@ -88,8 +84,8 @@ def make_result(
             for p, b in zip(problem.people, first.bodies, strict=True)
         ),
         object_fits=tuple(fits),
-        flags=_said_of_any(flags),
-        object_flags=tuple(flags),
+        flags=tuple(flag for flag in found[0] if any(own[flag] for own in found)),
+        object_flags=tuple(tuple(flag for flag, is_set in own.items() if is_set) for own in found),
         seconds=seconds,
         predicted_error_m=tuple(e.error_m for e in errors),
         chance_far=tuple(e.chance_far for e in errors),
@@ -189,30 +185,27 @@ def _overlaps(problem: JointProblem, bodies: list[Mesh], objects: list[Mesh]) ->
     return tuple(found)
 
 
-def _flags(
+def _findings(
     problem: JointProblem,
     best: JointSolution,
     covariance: Covariance,
     errors: list[ExpectedError],
     overlaps: tuple[Overlap, ...],
     dropped: int,
-) -> list[tuple[str, ...]]:
-    """Of each object."""
-    touched, flags = {edge.obj for edge in problem.edges}, []
+) -> list[dict[str, bool]]:
+    """Of each object every flag and whether it is set, always in the same order."""
+    touched, found = {edge.obj for edge in problem.edges}, []
     for k, (name, thing) in enumerate(zip(covariance.spread, problem.objects, strict=True)):
         sigma, std = thing.scale_prior[1], np.sqrt(covariance.blocks[name][6, 6])
-        found = {
+        torn = mesh_flags(problem.meshes[k])
+        flags = {
             AMBIGUOUS: is_ambiguous(errors[k].chance_far, problem.config.ambiguous_odds),
             "no contact": k not in touched,
             "scale set by prior": k not in touched or (sigma > 2e-3 and std > SCALE_UNSURE * sigma),
             "covers the mask poorly": best.iou_visible[k] < POOR_IOU,
             "penetrates the body": any(o.depth_mm > DEEP_MM for o in overlaps if o.obj == k),
             "starts dropped": dropped > 0,
+            **{flag: flag in torn for flag in (OPEN_MESH, INSIDE_OUT)},
         }
-        flags.append((*(flag for flag, is_set in found.items() if is_set), *mesh_flags(problem.meshes[k])))
-    return flags
-
-
-def _said_of_any(flags: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """Each flag that any object has, once; in the same order however many objects there are."""
-    return tuple(flag for flag in FLAGS if any(flag in own for own in flags))
+        found.append(flags)
+    return found

@@ -11,7 +11,7 @@ from torch import Tensor
 from hoirecon.arrays import BoolArray
 from hoirecon.contact.protocols import ContactEstimate
 from hoirecon.contact_map import ContactMap
-from hoirecon.fitting.checks import check_object_fit, contact_list
+from hoirecon.fitting.checks import check_object_fit
 from hoirecon.fitting.contact_pairs import sample_surface
 from hoirecon.fitting.covariance import contour_misfit, laplace
 from hoirecon.fitting.evidence_checks import mesh_flags
@@ -74,10 +74,10 @@ def fit_objects(
     Raises:
         InputError: an empty mask, a mesh or body that cannot be used, lists of different lengths, wrong topology.
     """
-    body, config = check_object_fit(observation, body_mesh_cam, objects, contacts, config, device)
+    body, pairs, config = check_object_fit(observation, body_mesh_cam, objects, contacts, config, device)
     fits: list[ObjectFit] = []
     placed: list[tuple[BoolArray, Mesh]] = []
-    for index, (obj, contact) in enumerate(zip(objects, contact_list(contacts), strict=True)):
+    for index, (obj, contact) in enumerate(zip(objects, pairs, strict=True)):
         problem = prepare(observation, index, body, obj, contact, tuple(placed), config, device)
         fit = fit_object(problem, start_rotations(obj, config), obj.mesh, body, config)
         fits.append(fit)

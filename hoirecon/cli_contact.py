@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from hoirecon.cli_values import parse_box
+from hoirecon.cli_values import which_person
 from hoirecon.errors import InputError, require
 
 if TYPE_CHECKING:
@@ -178,13 +178,12 @@ class Contact:
         return asked
 
     def _person(self, size: tuple[int, int]) -> Any:
-        if self.person_mask is not None:
-            if self.person_box:
-                raise InputError("a person is meant by --person-box or by --person-mask: give one of them")
-            from hoirecon.perception.importers import read_mask
+        from hoirecon.perception.importers import read_mask
 
+        meant = which_person(None, self.person_box, self.person_mask)
+        if self.person_mask is not None:
             return read_mask(self.person_mask, size)
-        return parse_box(self.person_box) if self.person_box else None
+        return None if meant == "auto" else meant
 
     def _to_smplx(self) -> TransferMatrix | None:
         if self.smplx_matrix is None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from hoirecon.arrays import BoolArray, FloatArray, IntArray, as_floats, as_ints, check_shape
 from hoirecon.errors import InputError, TopologyError
-from hoirecon.short import short
+from hoirecon.short import counted, short
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,7 +116,7 @@ class ContactMap:
         if self.named_parts:
             parts.append(f"names {short(', '.join(self.named_parts), 60)}")
         if self.notes:
-            parts.append(f"{len(self.notes)} note{'s' * (len(self.notes) > 1)}: {short(self.notes[0], 60)}")
+            parts.append(f"{counted(len(self.notes), 'note')}: {short(self.notes[0], 60)}")
         return f"<ContactMap: {'; '.join(parts)}>"
 
     @classmethod

@@ -111,7 +111,8 @@ def read_requests(
     """
     if isinstance(objects, str | Path | UsableObject | FoundObject):
         return [_one_request(objects, box, mask, prompt, mesh)]
-    requests = [objects] if isinstance(objects, ObjectRequest) else list(objects) if _is_list(objects) else []
+    given = [objects] if isinstance(objects, ObjectRequest) else objects
+    requests = list(given) if isinstance(given, Sequence) else []
     if not requests or not all(isinstance(request, ObjectRequest) for request in requests):
         raise InputError(
             f"give the name of an object (its own mesh goes with the name, as object_mesh), or a list of "
@@ -122,14 +123,11 @@ def read_requests(
     return requests
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence)
-
-
 def _kinds(value: Any) -> str:
     """What was given, by its kind; of a list also the kinds in it."""
     kind = type(value).__name__
-    return f"{kind} of {', '.join(sorted({type(v).__name__ for v in value}))}" if _is_list(value) and value else kind
+    held = sorted({type(v).__name__ for v in value}) if isinstance(value, Sequence) else []
+    return f"{kind} of {', '.join(held)}" if held else kind
 
 
 def _from_other(mesh: Any, name: str) -> Mesh:
@@ -298,9 +296,8 @@ def _own_thing(request: ObjectRequest) -> Thing:
     if not isinstance(mesh, Mesh):
         mesh = prepare_mesh(mesh, unit=request.mesh_unit)
     else:  # only scaled: contact of the user's own may be on these very vertices
-        mesh = mesh.with_verts(
-            mesh.verts * unit_scale(mesh.verts, request.mesh_unit, f"the mesh of the {request.name}")
-        )
+        scale = unit_scale(mesh.verts, request.mesh_unit, f"the mesh of the {request.name}")
+        mesh = mesh.with_verts(mesh.verts * scale)
     mesh = replace(mesh, name=request.name)  # not its file's: estimators are asked about it by name
     try:
         category: str | None = get_category(request.name).name

@@ -89,7 +89,7 @@ def observe(
     regions = [_region(p, size) for p in prompts]
     given_mask = None if person_mask is None else _as_person(person_mask, size)
     taken, others, notes = _person(loaded, person, detector, regions, given_mask, keypoints)
-    hiding = [] if occluders is None else [_as_mask(occluders, size, "occluders")]
+    hiding = [] if occluders is None else [_as_mask(occluders, size, "occluders")]  # a file is read once
     if given_mask is not None:  # first by the prompts' regions: beside a wrong mask no object is found either
         check_person_mask(given_mask, taken.keypoints, [*regions, *hiding])
     body = given_mask if given_mask is not None else _clean_person(loaded, taken)
@@ -121,7 +121,7 @@ def observe(
         camera=camera,
         person_mask=visible,
         object_masks=tuple(masks),
-        occluders=_occluders(occluders, others, [body, *masks], size),
+        occluders=_occluders(hiding, others, [body, *masks], size),
         keypoints=landmarks,
         person_box=taken.box,
         notes=(camera_note, *notes),
@@ -237,12 +237,12 @@ def _check_not_empty(mask: BoolArray, index: int, prompt: MaskPrompt | BoolArray
 
 
 def _occluders(
-    given: Any, others: list[PersonDetection], own: list[BoolArray], size: tuple[int, int]
+    given: list[BoolArray], others: list[PersonDetection], own: list[BoolArray], size: tuple[int, int]
 ) -> BoolArray | None:
     """What was given, and other persons' pixels that are nobody else's."""
-    if given is None and not others:
+    if not given and not others:
         return None
-    mask = np.zeros(size, dtype=bool) if given is None else _as_mask(given, size, "occluders").copy()
+    mask = np.asarray(np.logical_or.reduce([np.zeros(size, dtype=bool), *given]))
     for other in others:
         mask |= (other.mask > 0.5) & ~np.logical_or.reduce(own)
     return mask

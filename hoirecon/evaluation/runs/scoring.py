@@ -74,7 +74,7 @@ def evaluate(
         used.update((sample.id, sample.group))
         return take_answer(given, sample, task)
 
-    answered = answer_all(task, dataset, find, limit, True, body, presets[0], progress)
+    answered = answer_all(task, dataset, find, limit, strict=True, body=body, leading=presets[0], progress=progress)
     strange = [name for name in given if name not in used] if limit is None else []
     if strange:
         raise InputError(
