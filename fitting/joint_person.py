@@ -24,8 +24,9 @@ from hoirecon.fitting.contour import Region
 from hoirecon.fitting.finger_terms import FingerRange
 from hoirecon.fitting.joint_config import JointConfig
 from hoirecon.fitting.joint_outline import Outline, outline_points, person_region
-from hoirecon.fitting.joint_places import ENDS, PlaceAnchor
-from hoirecon.fitting.joint_terms import OnBody, PoseAnchor
+from hoirecon.fitting.joint_places import ENDS, PlaceAnchor, null_space
+from hoirecon.fitting.joint_state import NUM_BODY_JOINTS
+from hoirecon.fitting.joint_terms import OnBody, PoseAnchor, anchor_sigmas
 from hoirecon.fitting.joint_view import Figure, JointView, with_shape
 from hoirecon.fitting.objective import Term
 from hoirecon.fitting.pose_prior import PosePrior, pose_prior
@@ -97,6 +98,8 @@ class Person:
     """Landmarks and contact points, without the outline's."""
     places: PlaceAnchor | None = None
     """What holds hands and feet."""
+    null_space: Tensor | None = None
+    """Turns of the body's joints that :attr:`places` says nothing of; None without it."""
     region: Region | None = None
     """Round the person's mask; None: no silhouette."""
     outline: Outline | None = None
@@ -133,7 +136,8 @@ class Person:
         own += [] if self.places is None else [self.places]
         own += self.silhouette(config.silhouette_weight, config.silhouette_of_head, config.silhouette_clothes)
         degrees, name = self.given.joints_sigma_deg, "pose anchor" + label
-        anchor = PoseAnchor(index, self.anchor, config.anchor, config.anchor_transl, degrees, name=name)
+        noise = config.anchor, config.anchor_transl, degrees
+        anchor = PoseAnchor(index, self.anchor, *noise, self.null_space, name=name)
         hands = [FingerRange(index, self.anchor, name="finger range" + label)] if config.fingers else []
         return [*(OnBody(term, index, label) for term in own), anchor, *hands]
 
@@ -172,19 +176,20 @@ def make_person(
     start = BodyState.from_params(model, given.body.params)
     shaped = with_shape(model, start.betas[0])
     points = points_of_verts(shaped, np.asarray(verts, dtype=np.int64))
-    landmarks, prior = None, pose_prior().to(shaped.v_template)
+    landmarks, prior = None, pose_prior().to(shaped.v_template).holding(start.rotations)
     sigma_px = given.config.sigma_2d * _height_px(given, observation, model)
     if given.keypoints is not None:
         points = points_of_landmarks(shaped, body_landmarks(model, given.keypoints.layout)) + points
         landmarks = _landmarks(given, observation, model, shaped.v_template, sigma_px)
     still = BodyState(start.rotations, start.betas[:, :1] * 0, start.transl)
-    places = None
+    places = rest = None
     if given.ends_sigma_m is not None:
         ends = points_of_joints(shaped, ENDS)
         places = PlaceAnchor(slice(len(points), len(points) + len(ends)), points_at(ends, still)[0], given.ends_sigma_m)
         points = points + ends
+        rest = null_space(shaped, still, anchor_sigmas(tuple(range(NUM_BODY_JOINTS)), even=given.joints_sigma_deg))
     figure = Figure(shaped, points, prior.twist_axis, torch.zeros(0, dtype=torch.long, device=model.device))
-    return Person(given, figure, still, still, landmarks, prior, sigma_px, points, places)
+    return Person(given, figure, still, still, landmarks, prior, sigma_px, points, places, rest)
 
 
 def model_of(given: PersonToFit) -> BodyModel:

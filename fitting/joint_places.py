@@ -2,7 +2,8 @@
 
 A body fitted to a photograph has joints that are off by several degrees, but their errors cancel along a limb: hands
 and feet are off by centimetres, not by what the joints' errors would add up to. An anchor on joints alone cannot say
-so.
+so, and beside :class:`PlaceAnchor` it must not speak of them: what moves hands and feet is known by where these are,
+and only the joints' other turns are left to the anchor on joints (:func:`null_space`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hoirecon.data.body.jacobian import landmarks_with_jacobian, points_of_joints
+from hoirecon.data.body.model import BodyModel
 from hoirecon.data.body.skeleton import joint_index
+from hoirecon.data.body.state import BodyState, FreeParams
 from hoirecon.fitting.body_terms import BodyView
 from hoirecon.fitting.objective import Residuals
 
@@ -41,3 +45,22 @@ class PlaceAnchor:
         return Residuals(
             r, view.J_points[:, self.places] / sigma[:, None], torch.ones_like(r[..., 0]), 1e3 * self.sigma[0], "mm"
         )
+
+
+def null_space(model: BodyModel, body: BodyState, sigmas: Tensor) -> Tensor:
+    """(3 N, 3 N) projection of turns of the first N joints, in sigmas, on those that leave hands and feet in place.
+
+    For turns q of unit variance and places A q to first order, what is known of q once A q is known is its part in the
+    null space of A, of the same variance: ``I - pinv(A) A``.
+
+    Args:
+        model: of the body.
+        body: where the turns are taken, a batch of one.
+        sigmas: (N,) of each component of a joint's rotation vector, radians.
+    """
+    free = FreeParams(tuple(range(len(sigmas))), 0, False)
+    with torch.no_grad():
+        _, J = landmarks_with_jacobian(model, body, points_of_joints(model, ENDS), free)
+    A = J[0].flatten(0, 1).double() * sigmas.to(J.device).double().repeat_interleave(3)
+    kept = torch.eye(A.shape[1], dtype=A.dtype, device=A.device) - torch.linalg.pinv(A) @ A
+    return kept.to(J)

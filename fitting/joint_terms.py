@@ -202,8 +202,10 @@ ANCHOR_DEGREES = (
 FINGER_DEGREES = 20.0
 
 
-def anchor_sigmas(joints: tuple[int, ...], factor: float = 1.0) -> Tensor:
-    """(M,) sigmas of joints in radians, :data:`ANCHOR_DEGREES` times a factor."""
+def anchor_sigmas(joints: tuple[int, ...], factor: float = 1.0, even: float | None = None) -> Tensor:
+    """(M,) sigmas of joints in radians: :data:`ANCHOR_DEGREES` times a factor, or so many degrees ``even``-ly."""
+    if even is not None:
+        return torch.full((len(joints),), float(np.deg2rad(even)), dtype=torch.float64)
     names = [JOINT_NAMES[j] for j in joints]
     degrees = [next((d for part, d in ANCHOR_DEGREES if part in name), FINGER_DEGREES) for name in names]
     return torch.deg2rad(torch.tensor(degrees, dtype=torch.float64)) * factor
@@ -223,21 +225,35 @@ class PoseAnchor:
     """Across, down and along the camera's axis, metres."""
     degrees: float | None = None
     """One sigma for every joint instead, degrees of each component."""
+    null_space: Tensor | None = None
+    """(3 N, 3 N) projection of the turns of the first N joints, in sigmas, on what this term shall speak of, see
+    :func:`~hoirecon.fitting.joint_places.null_space`; None: of all turns."""
     weight: float = 1.0
     robust: float | None = None
     name: str = "pose anchor"
 
     def residuals(self, view: JointView) -> Residuals:
-        """(B, M + 1, 3): one sample per free joint, and one of the translation."""
+        """(B, M + 1, 3): one sample per free joint, and one of the translation; in a null space one per joint of it."""
         body, layout = view.state.bodies[self.index], view.state.layout
         free = layout.free[self.index]
         joints = list(free.joints)
         turned: Tensor = roma.rotmat_to_rotvec(self.at.rotations[:, joints].mT @ body.rotations[:, joints])
-        usual = anchor_sigmas(free.joints, self.factor)
-        unit = (usual if self.degrees is None else torch.full_like(usual, np.deg2rad(self.degrees))).to(turned)[:, None]
+        usual = anchor_sigmas(free.joints, self.factor, self.degrees).to(turned)[:, None]
         moved = (body.transl - self.at.transl)[:, None] / turned.new_tensor(self.transl_sigma)
-        r = torch.cat([turned / unit, moved], 1)
+        r = torch.cat([turned / usual, moved], 1)
         shift = torch.diag(1 / r.new_tensor(self.transl_sigma))
-        J = turn_and_shift_rows(free, joints, rotvec_jacobian(turned) / unit[..., None], shift)
+        J = turn_and_shift_rows(free, joints, rotvec_jacobian(turned) / usual[..., None], shift)
+        if self.null_space is not None:
+            r, J = self._kept(r[..., None], joints)[..., 0], self._kept(J, joints)
         w = torch.ones_like(r[..., 0])
         return Residuals(r, layout.widen(J, layout.of_body(self.index)), w, 1.0, "ratio")
+
+    def _kept(self, rows: Tensor, joints: list[int]) -> Tensor:
+        """Rows (B, M + 1, 3, K) of joints and translation with the turns' part outside the null space gone."""
+        assert self.null_space is not None
+        size = len(self.null_space) // 3
+        own = [m for m, joint in enumerate(joints) if joint < size]
+        others = [m for m in range(rows.shape[1]) if m not in own]
+        columns = self.null_space.unflatten(1, (size, 3))[:, [joints[m] for m in own]].flatten(1)
+        kept = columns.to(rows) @ rows[:, own].flatten(1, 2)
+        return torch.cat([kept.unflatten(1, (size, 3)), rows[:, others]], 1)

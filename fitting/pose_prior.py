@@ -11,10 +11,12 @@ left, y up, z to the front. Values stand for the left side; the right side is th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+from hoirecon.fitting.body_angles import joint_angles
 
 BODY_JOINTS = (
     "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle", "right_ankle", "spine3",
@@ -99,6 +101,19 @@ class PosePrior:
         """The same with dtype and device of a tensor."""
         moved = [t.to(like) for t in (self.low, self.high, self.usual, self.A, self.mean, self.sigma)]
         return PosePrior(self.twist_axis.to(like.device), *moved)
+
+    def holding(self, rotations: Tensor) -> PosePrior:
+        """The same with ranges as wide as a pose needs that came in: what it did already is no sign of an error.
+
+        Bodies from elsewhere turn the whole forearm at the wrist, where our ranges share it with the elbow, or reach
+        farther than the tables' mean person.
+
+        Args:
+            rotations: (1, 52, 3, 3) of that pose, root first.
+        """
+        body = rotations[0, 1 : len(BODY_JOINTS) + 1]
+        angles = joint_angles(body, self.twist_axis)[0].flatten().to(self.low)
+        return replace(self, low=torch.minimum(self.low, angles), high=torch.maximum(self.high, angles))
 
 
 def pose_prior(legs: dict[str, float] | None = None) -> PosePrior:

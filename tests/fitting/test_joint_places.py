@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 import torch
 
+from hoirecon.data.body import load_body
+from hoirecon.data.body.jacobian import points_at, points_of_joints
+from hoirecon.data.body.state import FreeParams, retract
 from hoirecon.errors import InputError
 from hoirecon.fitting.joint_config import JointConfig
 from hoirecon.fitting.joint_fit import bodies_first, energy
-from hoirecon.fitting.joint_places import ENDS
-from hoirecon.fitting.joint_terms import OnBody
+from hoirecon.fitting.joint_person import PersonToFit
+from hoirecon.fitting.joint_places import ENDS, null_space
+from hoirecon.fitting.joint_terms import OnBody, PoseAnchor, anchor_sigmas
 from hoirecon.fitting.objective import linearise
-from tests.fitting.joint_scenes import JointScene, make_joint_scene
+from tests.fitting.joint_scenes import JointScene, bent, keypoints_of, make_joint_scene
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +67,53 @@ def test_wrong_landmarks_move_held_hands_less(scene: JointScene) -> None:
         return float((after - before).norm(dim=1).mean())
 
     assert moved((0.005, 0.005, 0.005)) < 0.5 * moved(None)
+
+
+def test_the_anchor_on_joints_does_not_speak_of_what_moves_hands_and_feet(scene: JointScene) -> None:
+    person = scene.problem().people[0]
+    model, body, sigmas = person.figure.model, person.anchor, anchor_sigmas(tuple(range(22)))
+    kept = null_space(model, body, sigmas)
+    assert torch.allclose(kept @ kept, kept, atol=1e-9)
+    assert torch.allclose(kept, kept.mT)
+    assert float(torch.trace(kept)) == pytest.approx(3 * 22 - 3 * len(ENDS), abs=1e-6)
+    # Turns of the null space leave hands and feet in place to first order, and cost what they cost without it.
+    free, places = FreeParams(tuple(range(22)), 0, False), points_of_joints(model, ENDS)
+    step = 1e-4 * (kept @ torch.randn(66, dtype=torch.float64)) * sigmas.repeat_interleave(3)
+    moved = (points_at(places, retract(body, step[None], free)) - points_at(places, body)).abs().max()
+    anyhow = (points_at(places, retract(body, step.flip(0)[None], free)) - points_at(places, body)).abs().max()
+    assert float(moved) < 1e-3 * float(anyhow)
+
+
+@pytest.mark.parametrize("chain", [True, False])
+@pytest.mark.parametrize("fingers", [True, False])
+def test_the_anchor_in_the_null_space_is_its_residuals_projected(scene: JointScene, chain: bool, fingers: bool) -> None:
+    problem = scene.problem(config=JointConfig(body_first=False, fingers=fingers))
+    person = problem.people[0]
+    assert person.null_space is not None
+    state = problem.start([list(scene.poses)]).freed(problem.moving(chain=chain))
+    state = state.retract(0.1 * torch.randn(1, state.layout.size, dtype=torch.float64))
+    plain = PoseAnchor(0, person.anchor)
+    term = replace(plain, null_space=person.null_space)
+    joints = [j for j in state.layout.free[0].joints if j < 22]
+    whole = torch.zeros(22, 3, dtype=torch.float64)
+    r = plain.residuals(problem.view(state)).r[0]
+    whole[joints] = r[: len(joints)]
+    costs = (person.null_space @ whole.flatten()).square().sum() + r[len(joints) :].square().sum()
+    assert float(linearise([term], problem.view(state)).cost) == pytest.approx(float(costs), rel=1e-9)
+    step = torch.zeros(1, state.layout.size, dtype=torch.float64, requires_grad=True)
+    energy(problem, [term], state, step).sum().backward()  # type: ignore[no-untyped-call]
+    assert step.grad is not None
+    assert torch.allclose(step.grad, 2 * linearise([term], problem.view(state)).gradient, rtol=1e-9)
+
+
+def test_a_wrist_that_came_in_beyond_its_range_is_not_pulled_back(scene: JointScene) -> None:
+    """Bodies from elsewhere turn the forearm at the wrist alone; landmarks hardly tell it."""
+    model = load_body()
+    turned = bent(PersonToFit(scene.people[0].body), model, {21: (1.2, 0.0, 0.0)})
+    person = replace(turned, keypoints=keypoints_of(model, turned.body))
+    fitted = bodies_first(replace(scene, people=(person,)).problem()).people[0]
+    back = fitted.anchor.rotations[0, 21].mT @ fitted.start.rotations[0, 21]
+    assert float(torch.arccos(((back.trace() - 1) / 2).clamp(-1, 1)).rad2deg()) < 1.0
 
 
 @pytest.mark.parametrize(
