@@ -49,6 +49,6 @@ def true_landmarks(scene: ClosedWorldScene) -> FloatArray:
 
 def hidden_landmarks(scene: ClosedWorldScene, points: FloatArray, xy: FloatArray) -> BoolArray:
     """(L,) landmarks well behind what is seen at their pixel."""
-    column, row = (xy.round().astype(int)[:, k].clip(0, n - 1) for k, n in enumerate(scene.depth.shape[::-1]))
+    column, row = (np.floor(xy[:, k]).astype(int).clip(0, n - 1) for k, n in enumerate(scene.depth.shape[::-1]))
     found: BoolArray = points[:, 2] > scene.depth[row, column] + HIDDEN_M
     return found

@@ -97,10 +97,19 @@ def test_hidden_ones_lie_behind_what_is_seen(scene: ClosedWorldScene) -> None:
     hidden = hidden_landmarks(scene, points, xy)
     for point, (x, y), behind in zip(points, xy, hidden, strict=True):
         if 1 <= x < scene.camera.width - 1 and 1 <= y < scene.camera.height - 1:
-            row, column = round(float(y)), round(float(x))
+            row, column = int(y), int(x)  # pixel (0, 0) covers 0 to 1
             assert behind == (point[2] > scene.depth[row, column] + 0.12)
     free = replace(scene, depth=np.full_like(scene.depth, np.inf))
     assert not hidden_landmarks(free, points, xy).any()
+
+
+def test_a_landmark_is_asked_in_the_pixel_that_it_lies_in(scene: ClosedWorldScene) -> None:
+    """Pixel 99 covers 99 to 100: what stands before the next one hides nothing at 99.6."""
+    depth = np.full_like(scene.depth, np.inf)
+    depth[:, 100:] = 1.0
+    xy = np.array([[99.6, 50.2], [100.1, 50.2], [100.6, 50.2]])
+    found = hidden_landmarks(replace(scene, depth=depth), np.full((3, 3), 2.0), xy)
+    assert found.tolist() == [False, True, True]
 
 
 def test_outside_the_picture_nothing_is_sure() -> None:
