@@ -7,7 +7,7 @@ hiding thing is decides, sample by sample, whether the object would be hidden or
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -156,6 +156,45 @@ def make_region(
     cells = min(square[2], max_cells)
     local = camera.cropped(square[0], square[1], square[2], square[2]).resized(cells, cells)
     visible = _crop(mask, square, cells, keep_thin=True)
+    front, backdrop = _depths(mask, visible, local, person, occluders, placed)
+    return _assemble(visible, front, backdrop, local, square[2] / cells, device, dtype)
+
+
+def with_depths(
+    region: Region,
+    mask: BoolArray,
+    person: tuple[BoolArray | None, Mesh],
+    occluders: BoolArray | None = None,
+    placed: tuple[tuple[BoolArray, Mesh], ...] = (),
+) -> Region:
+    """A region whose masks stay, when body and objects have moved: how far away what hides the object is now.
+
+    Args:
+        region: what :func:`make_region` gave.
+        mask: as it was given to that.
+        person: visible pixels as they were; the body as it is now.
+        occluders: as they were.
+        placed: visible pixels as they were, meshes as they are now.
+    """
+    visible = _crop(mask, _square_around(mask), region.cells, keep_thin=True)
+    front, backdrop = _depths(mask, visible, region.camera, person, occluders, placed)
+    contour = region.contour.detach().cpu().double().numpy()
+    beside = _beside_contour(contour, (front < NOTHING_BEFORE) & ~visible, front)
+    like = region.front
+    near, behind, edge = (torch.as_tensor(depth).to(like) for depth in (front, backdrop, beside))
+    return replace(region, front=near, backdrop=behind, contour_front=edge)
+
+
+def _depths(
+    mask: BoolArray,
+    visible: BoolArray,
+    local: Camera,
+    person: tuple[BoolArray | None, Mesh],
+    occluders: BoolArray | None,
+    placed: tuple[tuple[BoolArray, Mesh], ...],
+) -> tuple[FloatArray, FloatArray]:
+    """Depth of what hides the object, where something does, and of the body in visible cells; very far elsewhere."""
+    square, cells = _square_around(mask), len(visible)
     front = np.full((cells, cells), NOTHING_BEFORE)
     outside = ~_crop(np.ones_like(mask), square, cells)
     front[outside] = 0.0
@@ -168,8 +207,7 @@ def make_region(
     if occluders is not None:
         front[_crop(occluders, square, cells)] = 0.0
     front[visible] = NOTHING_BEFORE
-    backdrop = np.where(visible & np.isfinite(depth), depth, NOTHING_BEFORE)
-    return _assemble(visible, front, backdrop, local, square[2] / cells, device, dtype)
+    return front, np.where(visible & np.isfinite(depth), depth, NOTHING_BEFORE)
 
 
 def _square_around(mask: BoolArray) -> tuple[int, int, int]:
@@ -221,7 +259,15 @@ def signed_distance_cells(mask: BoolArray) -> FloatArray:
     """
     if mask.all() or not mask.any():
         return np.full(mask.shape, -1e3 if mask.all() else 1e3)
-    return np.asarray(np.where(mask, 0.5 - distance_transform_edt(mask), distance_transform_edt(~mask) - 0.5))
+    return np.where(mask, 0.5 - _distance_cells(mask), _distance_cells(~mask) - 0.5)
+
+
+def _distance_cells(mask: BoolArray) -> FloatArray:
+    """Distance of cells inside a mask to the nearest one outside; OpenCV's is exact too, in a fifth of SciPy's time."""
+    import cv2
+
+    found = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(found, dtype=np.float64)
 
 
 def mask_contour(mask: BoolArray) -> FloatArray:
@@ -242,9 +288,8 @@ def _assemble(
     hiding = (front < NOTHING_BEFORE) & ~visible
     kind = np.where(visible, VISIBLE, np.where(hiding, HIDING, BACKGROUND))
     contour = mask_contour(visible)
-    to_hiding, beside = _nearest_hiding(hiding, front)
-    column, row = np.clip(contour.astype(int), 0, len(kind) - 1).T
-    contour_front = np.where(to_hiding[row, column] < 3, beside[row, column], NOTHING_BEFORE)
+    to_hiding = _distance_cells(~hiding) if hiding.any() else np.full(hiding.shape, 1e3)
+    contour_front = _beside_contour(contour, hiding, front)
     rows, cols = np.nonzero(visible)
     box = (float(cols.min()), float(rows.min()), float(cols.max() + 1), float(rows.max() + 1))
     at_side = (cols == cols.min(), rows == rows.min(), cols == cols.max(), rows == rows.max())
@@ -261,9 +306,11 @@ def _assemble(
     )  # fmt: skip
 
 
-def _nearest_hiding(hiding: BoolArray, front: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Distance to the nearest hiding cell, and the depth there."""
+def _beside_contour(contour: FloatArray, hiding: BoolArray, front: FloatArray) -> FloatArray:
+    """(Q,) depth of the hiding cell nearest to each contour point (Q, 2), very far if none is within 3 cells."""
     if not hiding.any():
-        return np.full(hiding.shape, 1e3), np.full(hiding.shape, NOTHING_BEFORE)
+        return np.full(len(contour), NOTHING_BEFORE)
     distance, index = distance_transform_edt(~hiding, return_indices=True)
-    return np.asarray(distance), front[tuple(index)]
+    column, row = np.clip(contour.astype(int), 0, len(hiding) - 1).T
+    near = distance[row, column] < 3
+    return np.where(near, front[tuple(index)][row, column], NOTHING_BEFORE)

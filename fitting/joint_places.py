@@ -61,6 +61,6 @@ def null_space(model: BodyModel, body: BodyState, sigmas: Tensor) -> Tensor:
     free = FreeParams(tuple(range(len(sigmas))), 0, False)
     with torch.no_grad():
         _, J = landmarks_with_jacobian(model, body, points_of_joints(model, ENDS), free)
-    A = J[0].flatten(0, 1).double() * sigmas.to(J.device).double().repeat_interleave(3)
+    A: Tensor = J[0].flatten(0, 1).double() * sigmas.to(J.device).double().repeat_interleave(3)
     kept = torch.eye(A.shape[1], dtype=A.dtype, device=A.device) - torch.linalg.pinv(A) @ A
-    return kept.to(J)
+    return torch.as_tensor(kept, dtype=J.dtype)

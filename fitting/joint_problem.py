@@ -11,7 +11,7 @@ import torch
 from scipy.spatial import cKDTree
 
 from hoirecon.data.body.state import FreeParams
-from hoirecon.fitting.contour import Region, make_region
+from hoirecon.fitting.contour import Region, with_depths
 from hoirecon.fitting.fit_config import StageConfig
 from hoirecon.fitting.ground import AboveGround, BodyAboveGround, Ground, OnGround
 from hoirecon.fitting.joint_config import JointConfig
@@ -223,20 +223,15 @@ class JointProblem:
         meshes = [self.posed(state, b) for b in range(len(state))]
         objects = []
         for k, pose in enumerate(state.objects):
-            regions = [self._region(k, *meshes[b]) for b in range(len(state))]
-            base = self.objects[k].region
-            depths = [replace(base, front=r.front, backdrop=r.backdrop, contour_front=r.contour_front) for r in regions]
+            depths = [self._region(k, *meshes[b]) for b in range(len(state))]
             objects.append(pose.seen_by(replace(pose.view, region=RegionStack.of(depths))))
         return replace(state, objects=tuple(objects))
 
     def _region(self, k: int, bodies: list[Mesh], objects: list[Mesh]) -> Region:
-        seen, like, problem = self.observation, self.objects[k].verts, self.objects[k]
-        others = tuple((seen.object_masks[j], objects[j]) for j in range(len(objects)) if j != k)
+        seen, others = self.observation, [j for j in range(len(objects)) if j != k]
+        placed = tuple((seen.object_masks[j], objects[j]) for j in others)
         person = (seen.person_mask, together(bodies))
-        return make_region(
-            seen.object_masks[k], seen.camera, person, seen.occluders, others, problem.region.cells,
-            like.device, like.dtype,
-        )  # fmt: skip
+        return with_depths(self.objects[k].region, seen.object_masks[k], person, seen.occluders, placed)
 
     def posed(self, state: JointState, index: int) -> tuple[list[Mesh], list[Mesh]]:
         """Meshes of all bodies and all objects of one hypothesis, camera frame."""

@@ -254,6 +254,6 @@ class PoseAnchor:
         size = len(self.null_space) // 3
         own = [m for m, joint in enumerate(joints) if joint < size]
         others = [m for m in range(rows.shape[1]) if m not in own]
-        columns = self.null_space.unflatten(1, (size, 3))[:, [joints[m] for m in own]].flatten(1)
+        columns = self.null_space.view(3 * size, size, 3)[:, [joints[m] for m in own]].flatten(1)
         kept = columns.to(rows) @ rows[:, own].flatten(1, 2)
-        return torch.cat([kept.unflatten(1, (size, 3)), rows[:, others]], 1)
+        return torch.cat([kept.view(len(rows), size, 3, -1), rows[:, others]], 1)

@@ -17,6 +17,7 @@ from hoirecon.fitting.contour import (
     make_region,
     mask_contour,
     signed_distance_cells,
+    with_depths,
 )
 from hoirecon.mesh import Mesh
 
@@ -137,6 +138,22 @@ def test_where_no_person_mask_is_given_the_body_does_not_cover_what_is_seen_befo
         kind, _, _, front = region.lookup(where + shift)
         assert int(kind) == HIDING
         assert float(front) == pytest.approx(depth)
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_only_depths_change_where_what_hides_the_object_moves(seen: bool) -> None:
+    thing = disc(9.0, x=112.0)
+    mask, person = disc(20.0) & ~thing, np.zeros((150, 200), dtype=bool)
+    person[:, :95] = True
+    near = Mesh(np.array([[-0.3, -0.3, 1.5], [0.3, -0.3, 1.5], [0.3, 0.3, 1.5], [-0.3, 0.3, 1.5]]), WALL.faces)
+    own, closer = person if seen else None, WALL.with_verts(WALL.verts * 0.8)
+    before = make_region(mask & ~person, CAMERA, (own, WALL), None, ((thing, near),), dtype=torch.float64)
+    farther = near.with_verts(near.verts * 1.3)
+    now = with_depths(before, mask & ~person, (own, closer), None, ((thing, farther),))
+    anew = make_region(mask & ~person, CAMERA, (own, closer), None, ((thing, farther),), dtype=torch.float64)
+    for name in ("distance", "kind", "front", "backdrop", "contour", "contour_front"):
+        torch.testing.assert_close(getattr(now, name), getattr(anew, name), msg=name)
+    assert not torch.equal(now.front, before.front)
 
 
 @pytest.mark.parametrize("pixels", [0, 5])

@@ -79,7 +79,7 @@ SILHOUETTE_WEIGHT = 30.0
 correlated over 28 is some 54 measurements."""
 CONTACT_WEIGHT = 8.0
 """Effective number of measurements of the contact, in the joint stages; what the object alone is placed with stays."""
-COVARIANCE_SCALE = 1.8
+COVARIANCE_SCALE = 1.4
 """Of the stated covariance: contact that counts for more measurements than it is independent ones makes the curvature
 too sure. With it the median normalised squared error per degree of freedom is 1.07 on 40 tuning scenes at L1."""
 
