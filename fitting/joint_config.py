@@ -96,9 +96,7 @@ class JointConfig:
     covariance_scale: float = 1.2
     """Factor on the curvature's covariance times the misfit of the contours (reduced chi-square: how noisy the evidence
     is); set on 64 tuning scenes at L1 and 46 at L2. Contact that counts for more (:attr:`contact_weight`) makes the
-    curvature surer: the closed world's ``hoirecon`` doubles the one and takes 1.8 here, with which the median
-    normalised squared error per degree of freedom is 0.70 on the reporting scenes at L1 (docs/results), and 1.07 on
-    40 tuning scenes."""
+    curvature surer: the closed world's ``hoirecon`` doubles the one and takes 1.4 here."""
     spread_temperature: float = 4.0
     """Energy gap in squared sigmas by which a hypothesis counts e times less in the spread of the covariance."""
 

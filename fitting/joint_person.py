@@ -51,8 +51,8 @@ class PersonToFit:
     """What to call it in results; several persons are numbered."""
     ends_sigma_m: tuple[float, float, float] | None = None
     """How far off its hands and feet may be, one sigma across, down and along the camera's axis, metres; about 0.012
-    each for bodies whose hands are known to 2 cm, more in depth for guesses from one picture. None: nothing is known
-    but the errors of single joints."""
+    each for bodies whose hands are known to 2 cm, more in depth for guesses from one picture. Joints are then held only
+    in what does not move them. None: nothing is known but the errors of single joints."""
     joints_sigma_deg: float | None = None
     """How far off every joint may be, one sigma of each component of its rotation vector, degrees; None: what is usual
     for each joint (:data:`~hoirecon.fitting.joint_terms.ANCHOR_DEGREES`)."""
