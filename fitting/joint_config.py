@@ -85,11 +85,11 @@ class JointConfig:
     """Another hypothesis replaces the first one (the first stage's choice) only if it is better by this energy: a free
     body can bend towards a wrong pose, and its own terms then jump by some units. Chosen among 4 to 100 on tuning
     scenes at L2, where values from 8 on did alike."""
-    ambiguous_odds: float = 0.15
+    ambiguous_odds: float = 0.09
     """The result is ``ambiguous`` if the odds (chance / (1 - chance)) that an object is farther off than
     ``objects.ambiguous_distance`` are more than this: see :mod:`hoirecon.fitting.expected_error`. The poses that the
     search found (by ``objects.ambiguous_temperature``) and the joint hypotheses are asked; the larger chance counts.
-    Chosen on tuning scenes 100 to 158 (docs/closedworld.md)."""
+    The most nervous odds that alarm in at most a quarter of 152 successes of tuning scenes (docs/closedworld.md)."""
     ambiguous_temperature: float = 3.0
     """Energy gap in squared sigmas that makes a joint hypothesis e times less likely; 2 if the noise were as
     modelled."""
