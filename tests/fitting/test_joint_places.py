@@ -106,6 +106,14 @@ def test_the_anchor_in_the_null_space_is_its_residuals_projected(scene: JointSce
     assert torch.allclose(step.grad, 2 * linearise([term], problem.view(state)).gradient, rtol=1e-9)
 
 
+def test_only_bodies_whose_hands_are_known_have_their_joints_held_in_the_null_space(scene: JointScene) -> None:
+    for ends, held in (((0.01, 0.01, 0.02), True), (None, False)):
+        people = (replace(scene.people[0], ends_sigma_m=ends),)
+        person = replace(scene, people=people).problem().people[0]
+        anchor = next(t for t in person.terms(0, "", JointConfig()) if isinstance(t, PoseAnchor))
+        assert (anchor.null_space is not None) == held
+
+
 def test_a_wrist_that_came_in_beyond_its_range_is_not_pulled_back(scene: JointScene) -> None:
     """Bodies from elsewhere turn the forearm at the wrist alone; landmarks hardly tell it."""
     model = load_body()
