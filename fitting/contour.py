@@ -27,6 +27,8 @@ from hoirecon.mesh import Mesh
 BACKGROUND, VISIBLE, HIDING = 0, 1, 2
 NOTHING_BEFORE = 1e6
 """Depth of the hiding thing where there is none, metres."""
+MOST_CELLS_ROUNDED = 1024
+"""Side of the largest mask whose single-precision distances, squared, surely round to the right whole number."""
 MIN_PIXELS = 12
 """Masks with fewer pixels say nothing about a pose."""
 
@@ -263,11 +265,16 @@ def signed_distance_cells(mask: BoolArray) -> FloatArray:
 
 
 def _distance_cells(mask: BoolArray) -> FloatArray:
-    """Distance of cells inside a mask to the nearest one outside; OpenCV's is exact too, in a fifth of SciPy's time."""
+    """Distance of cells inside a mask to the nearest one outside, to the last bit as SciPy's, in a fifth of its time.
+
+    OpenCV's single-precision distances differ in their last bit from call to call; their squares are whole numbers.
+    """
+    if max(mask.shape) > MOST_CELLS_ROUNDED:
+        return np.asarray(distance_transform_edt(mask))
     import cv2
 
     found = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.asarray(found, dtype=np.float64)
+    return np.asarray(np.sqrt(np.rint(found.astype(np.float64) ** 2)))
 
 
 def mask_contour(mask: BoolArray) -> FloatArray:

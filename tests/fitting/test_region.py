@@ -45,6 +45,18 @@ def test_distance_to_a_straight_border_is_exact() -> None:
     np.testing.assert_allclose(signed_distance_cells(mask), expected)
 
 
+@pytest.mark.parametrize("side", [40, 331, 1024, 1100])
+def test_distances_are_scipy_s_to_the_last_bit_every_time(side: int) -> None:
+    from scipy.ndimage import distance_transform_edt
+
+    mask = disc(0.45 * side, side / 2, side / 2, (side, side))
+    mask[side // 3, side // 5] = False
+    mask[:, -1] = True
+    expected = np.where(mask, 0.5 - distance_transform_edt(mask), distance_transform_edt(~mask) - 0.5)
+    for _ in range(30 if side < 1000 else 3):
+        np.testing.assert_array_equal(signed_distance_cells(mask), expected)
+
+
 def test_contour_of_a_disc_has_its_area_and_no_half_pixel_bias() -> None:
     contour = mask_contour(disc(30.0))
     assert polygon_area(contour) == pytest.approx(np.pi * 30**2, rel=0.01)
