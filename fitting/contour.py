@@ -178,13 +178,13 @@ def with_depths(
         occluders: as they were.
         placed: visible pixels as they were, meshes as they are now.
     """
-    visible = _crop(mask, _square_around(mask), region.cells, keep_thin=True)
+    visible = (region.kind == VISIBLE).cpu().numpy()
     front, backdrop = _depths(mask, visible, region.camera, person, occluders, placed)
     contour = region.contour.detach().cpu().double().numpy()
-    beside = _beside_contour(contour, (front < NOTHING_BEFORE) & ~visible, front)
+    contour_front = _beside_contour(contour, *_nearest_hiding((front < NOTHING_BEFORE) & ~visible, front))
     like = region.front
-    near, behind, edge = (torch.as_tensor(depth).to(like) for depth in (front, backdrop, beside))
-    return replace(region, front=near, backdrop=behind, contour_front=edge)
+    near, behind, beside = (torch.as_tensor(depth).to(like) for depth in (front, backdrop, contour_front))
+    return replace(region, front=near, backdrop=behind, contour_front=beside)
 
 
 def _depths(
@@ -295,8 +295,8 @@ def _assemble(
     hiding = (front < NOTHING_BEFORE) & ~visible
     kind = np.where(visible, VISIBLE, np.where(hiding, HIDING, BACKGROUND))
     contour = mask_contour(visible)
-    to_hiding = _distance_cells(~hiding) if hiding.any() else np.full(hiding.shape, 1e3)
-    contour_front = _beside_contour(contour, hiding, front)
+    to_hiding, beside = _nearest_hiding(hiding, front)
+    contour_front = _beside_contour(contour, to_hiding, beside)
     rows, cols = np.nonzero(visible)
     box = (float(cols.min()), float(rows.min()), float(cols.max() + 1), float(rows.max() + 1))
     at_side = (cols == cols.min(), rows == rows.min(), cols == cols.max(), rows == rows.max())
@@ -313,11 +313,15 @@ def _assemble(
     )  # fmt: skip
 
 
-def _beside_contour(contour: FloatArray, hiding: BoolArray, front: FloatArray) -> FloatArray:
-    """(Q,) depth of the hiding cell nearest to each contour point (Q, 2), very far if none is within 3 cells."""
+def _nearest_hiding(hiding: BoolArray, front: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Distance to the nearest hiding cell, and the depth there."""
     if not hiding.any():
-        return np.full(len(contour), NOTHING_BEFORE)
+        return np.full(hiding.shape, 1e3), np.full(hiding.shape, NOTHING_BEFORE)
     distance, index = distance_transform_edt(~hiding, return_indices=True)
-    column, row = np.clip(contour.astype(int), 0, len(hiding) - 1).T
-    near = distance[row, column] < 3
-    return np.where(near, front[tuple(index)][row, column], NOTHING_BEFORE)
+    return np.asarray(distance), front[tuple(index)]
+
+
+def _beside_contour(contour: FloatArray, to_hiding: FloatArray, beside: FloatArray) -> FloatArray:
+    """(Q,) depth of the hiding cell nearest to each contour point (Q, 2), very far if none is within 3 cells."""
+    column, row = np.clip(contour.astype(int), 0, len(to_hiding) - 1).T
+    return np.where(to_hiding[row, column] < 3, beside[row, column], NOTHING_BEFORE)
