@@ -125,22 +125,28 @@ def finish(outcome: Outcome, asked: Finished, baseline: Run | None) -> int:
         if not asked.no_plots:
             draw(run, out, outcome.pairs, asked.body)
         _report(run, out)
-    worse = _worse(baseline, run)
+    worse, hindrance = _worse(baseline, run)
     told = {**scores_dict(run), "coverage": run.about["coverage"], "worse_than_baseline": worse}
     print(json.dumps(told, indent=1, ensure_ascii=False) if asked.json else run.summary())
-    for line in worse:
+    for line in worse or []:
         print(f"worse than the baseline: {line}", file=sys.stderr)
+    if hindrance:
+        print(f"hoirecon: not compared with the baseline: {hindrance}", file=sys.stderr)
     if run.missing or len(run.failed) == len(run.rows):
         print(f"hoirecon: {len(run.failed)} of {len(run.rows)} samples have no usable answer", file=sys.stderr)
         return EXIT_INCOMPLETE
-    return EXIT_REGRESSION if worse else EXIT_OK
+    return EXIT_INPUT if hindrance else EXIT_REGRESSION if worse else EXIT_OK
 
 
-def _worse(baseline: Run | None, run: Run) -> list[str]:
+def _worse(baseline: Run | None, run: Run) -> tuple[list[str] | None, str]:
+    """What is worse than in the baseline; None, and why, where the two do not compare: that takes no score away."""
     from hoirecon.evaluation.runs.compare import regressions
 
-    found = [] if baseline is None else regressions(baseline, run)
-    return [f"{c.metric} {c.a_value:.4f} -> {c.b_value:.4f} (p {c.p_holm:.4f})" for c in found]
+    try:
+        found = [] if baseline is None else regressions(baseline, run)
+    except InputError as err:
+        return None, str(err)
+    return [f"{c.metric} {c.a_value:.4f} -> {c.b_value:.4f} (p {c.p_holm:.4f})" for c in found], ""
 
 
 def _report(run: Run, folder: Path) -> None:

@@ -129,6 +129,21 @@ def test_worse_than_the_baseline_is_4(damon: Path, tmp_path: Path, capsys: Any) 
     assert _bench("compare", tmp_path / "b", tmp_path / "a", "--check") == 0
 
 
+def test_a_baseline_that_does_not_compare_takes_no_score_away(damon: Path, tmp_path: Path, capsys: Any) -> None:
+    preds = _said(damon, tmp_path / "all")
+    other = "score", preds, "--gt", damon, "--protocol", "symmetric", "--no-plots", "--out", tmp_path / "other"
+    assert _bench(*other) == 0
+    capsys.readouterr()
+    assert _score(preds, damon, "--out", tmp_path / "run", "--baseline", tmp_path / "other", "--json") == 2
+    said = capsys.readouterr()
+    assert "not compared with the baseline" in said.err
+    assert "protocol" in said.err
+    told = json.loads(said.out)
+    assert told["worse_than_baseline"] is None
+    assert told["scores"][0]["metric"] == "f1"
+    assert (tmp_path / "run/scores.json").is_file()
+
+
 def test_run_resume_merge_and_report(damon: Path, tmp_path: Path, capsys: Any) -> None:
     base = ("run", "--task", "damon/binary", "--method", "category-mean", "--data", damon, "--no-plots")
     assert _bench(*base, "--out", tmp_path / "whole") == 0
