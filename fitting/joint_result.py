@@ -22,6 +22,7 @@ from hoirecon.fitting.object_fit import AMBIGUOUS, DEEP_MM, POOR_IOU, SCALE_UNSU
 from hoirecon.fitting.object_search import MASK
 from hoirecon.fitting.object_types import ObjectFit
 from hoirecon.fitting.objective import Quadratic, report_term
+from hoirecon.fitting.part_contact import PartsMeet
 from hoirecon.fitting.report import JointFit, JointSolution, Overlap, exact_ious, overlap
 from hoirecon.fitting.visible import visible_ious
 from hoirecon.mesh import Mesh
@@ -48,7 +49,7 @@ def make_result(
     """
     clock = time.process_time()
     ious, shown = _visible_ious(state)
-    ranked = ranking(quad, ious, problem.config.objects)
+    ranked = ranking(quad, ious, problem.config.objects) - unheard(problem, quad)
     favoured = torch.zeros_like(ranked)
     favoured[0] = problem.config.first_choice
     order = torch.argsort(ranked - favoured, stable=True)
@@ -112,6 +113,12 @@ def ranking(quad: Quadratic, ious: Tensor, config: FitConfig) -> Tensor:
     own = sum((quad.terms[n] for n in quad.terms if n.startswith(MASK)), torch.zeros_like(quad.cost))
     lost = config.rank_iou_weight * (1 - ious).sum(1) - (1 - config.rank_mask_weight) * own
     return quad.cost - deep + deep.clamp_max(config.rank_penetration_cap) + lost
+
+
+def unheard(problem: JointProblem, quad: Quadratic) -> Tensor:
+    """(B,) what of the named parts' cost does not count when a hypothesis is chosen."""
+    claims = [quad.terms[term.name] for term in problem.extra if isinstance(term, PartsMeet)]
+    return (1 - problem.config.rank_parts_weight) * sum(claims, torch.zeros_like(quad.cost))
 
 
 def _solution(problem: JointProblem, state: JointState, index: int, value: float, ious: Tensor) -> JointSolution:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,12 @@ from hoirecon.fitting.close_up import close_penetration
 from hoirecon.fitting.finger_terms import HANDS, FingerRange
 from hoirecon.fitting.grasp import close_fingers
 from hoirecon.fitting.hand_poses import hand_pose
+from hoirecon.fitting.joint_config import JointConfig
+from hoirecon.fitting.joint_result import unheard
 from hoirecon.fitting.joint_state import JointState, Layout
 from hoirecon.fitting.joint_view import Figure, JointView, with_shape
 from hoirecon.fitting.object_state import ObjectState
-from hoirecon.fitting.objective import Residuals
+from hoirecon.fitting.objective import Quadratic, Residuals
 from hoirecon.fitting.part_contact import PartContactConfig, PartsMeet, part_terms, surest
 from hoirecon.fitting.sdf import inside_depth
 from hoirecon.mesh import Mesh
@@ -211,3 +214,22 @@ class TestCloseUp:
 
     def test_far_apart_there_is_nothing_to_see(self) -> None:
         assert close_penetration(bar_in_palm(), ObjectPose(np.eye(3), np.array([9.0, 9, 9])), MODEL.rest_verts) == []
+
+
+def test_named_parts_count_by_a_share_when_a_hypothesis_is_chosen() -> None:
+    """By hand: .75 of 57 + 30 and of 1 + 0 is not heard; own terms that only sound like parts count whole."""
+    none, some = torch.zeros(0, 3), torch.zeros(0, dtype=torch.long)
+    parts = [
+        PartsMeet(0, 0, some, none, none, none, PartContactConfig(), 2.0, name)
+        for name in ("right_palm at edge_right", "left_palm at edge_left")
+    ]
+    own = SimpleNamespace(name="lamp at ceiling")
+    costs = {parts[0].name: [57.0, 1.0], parts[1].name: [30.0, 0.0], own.name: [9.0, 9.0]}
+    terms = {name: torch.tensor(cost) for name, cost in costs.items()}
+    quad = Quadratic(torch.tensor([100.0, 100.0]), torch.zeros(2, 7), torch.eye(7).expand(2, 7, 7), terms)
+    problem: Any = SimpleNamespace(extra=(*parts, own), config=JointConfig(rank_parts_weight=0.25))
+    assert unheard(problem, quad).tolist() == pytest.approx([0.75 * 87, 0.75])
+    problem.extra = (own,)
+    assert unheard(problem, quad).tolist() == [0.0, 0.0]
+    with pytest.raises(InputError, match="a share, 0 to 1"):
+        JointConfig(rank_parts_weight=1.5)
