@@ -66,7 +66,7 @@ def _joint_config() -> JointConfig:
     # With the usual weight of contact a body that is some centimetres off stays apart from what it touches: on rendered
     # tuning photographs what touches within 2 cm was told with an F1 of .33 (35 pictures, contact by geometry) and .22
     # (17, true contact), and is with .36 and .30 (by scripts that are not kept).
-    return JointConfig(carried=4, contact_weight=12.0, anchor=2.0, anchor_transl=(0.03, 0.03, 0.06),
+    return JointConfig(contact_weight=12.0, anchor=2.0, anchor_transl=(0.03, 0.03, 0.06),
                        silhouette_beside_landmarks=True, silhouette_weight=20.0, silhouette_of_head=False,
                        silhouette_clothes=3.0)  # fmt: skip
 

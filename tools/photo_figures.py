@@ -208,7 +208,8 @@ BEFORE = (
     ".768 and .741 for bar, phone and tablet; 29 mm of deepest penetration for the bar (14 for the tablet, 2.6 for the",
     "phone); and a bar that was 4 to 6 cm off back and left shoulder. Now it lies on them, both hands hold the tablet",
     "with the fingers behind it, as in the photograph, and the phone lies in the hand. Turntables of the two, the",
-    "camera's side first (legs that are not seen are guessed):",
+    "camera's side first (legs that are not seen are guessed; drawn from the two runs' folders by",
+    "`python tools/before_after_picture.py BEFORE NOW`):",
     "",
     "![Bar, phone and tablet before the joint fit and now](pictures/joint-before-after.jpg)",
 )

@@ -131,19 +131,8 @@ def test_worse_than_the_baseline_is_4(damon: Path, tmp_path: Path, capsys: Any) 
 
 def test_a_baseline_that_does_not_compare_takes_no_score_away(damon: Path, tmp_path: Path, capsys: Any) -> None:
     preds = _said(damon, tmp_path / "all")
-    other = (
-        "score",
-        preds,
-        "--gt",
-        damon,
-        "--task",
-        "damon/binary",
-        "--protocol",
-        "symmetric",
-        "--out",
-        tmp_path / "other",
-    )
-    assert _bench(*other, "--no-plots") == 0
+    other = "--task", "damon/binary", "--protocol", "symmetric", "--no-plots", "--out", tmp_path / "other"
+    assert _bench("score", preds, "--gt", damon, *other) == 0
     capsys.readouterr()
     assert _score(preds, damon, "--out", tmp_path / "run", "--baseline", tmp_path / "other", "--json") == 2
     said = capsys.readouterr()
