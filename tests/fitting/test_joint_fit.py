@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from hoirecon.contact.protocols import WHOLE, ContactObject, PartPair
 from hoirecon.contact_map import ContactMap
 from hoirecon.data.body import load_body
 from hoirecon.errors import InputError
@@ -21,6 +22,7 @@ from hoirecon.fitting.joint_terms import OnObject, SamePose, SteadyPose
 from hoirecon.fitting.joint_view import JointView
 from hoirecon.fitting.object_types import ObjectAlternative, ObjectFit
 from hoirecon.fitting.objective import Residuals
+from hoirecon.fitting.part_contact import part_terms
 from hoirecon.fitting.report import overlap
 from hoirecon.mesh import Mesh
 from hoirecon.pose import ObjectPose
@@ -170,6 +172,18 @@ def test_a_term_of_one_s_own_pulls(scene: JointScene, quick: JointConfig) -> Non
     ]  # fmt: skip
     assert calls[1].best.poses[0].t[1] < calls[0].best.poses[0].t[1] - 0.03
     assert "higher" in calls[1].terms
+
+
+def test_named_parts_count_by_their_share_in_the_choice(scene: JointScene, quick: JointConfig) -> None:
+    thing = ContactObject(scene.objects[0].mesh)
+    terms = part_terms(load_body(), thing, [PartPair("left_knee", WHOLE, 1.0)])  # it is at a hand
+    given = scene.observation, scene.people[0], scene.objects, [scene.contacts[0, 0]]
+    energies = [
+        fit(*given, replace(quick, rank_parts_weight=share), terms=terms, starts=[list(scene.poses)]).best.energy
+        for share in (1.0, 0.5, 0.0)
+    ]
+    assert energies[0] > energies[2] + 1
+    assert energies[1] == pytest.approx((energies[0] + energies[2]) / 2, rel=1e-4)
 
 
 def test_a_fitted_body_brings_its_landmarks_model_and_noise(scene: JointScene) -> None:
